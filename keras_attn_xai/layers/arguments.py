@@ -1,0 +1,201 @@
+"""What a caller may hand to an attention layer, brought into one form and checked."""
+
+import keras
+from keras import ops
+
+from keras_attn_xai.errors import ArgumentError, MaskError, ShapeError
+from keras_attn_xai.layers.keras_mask import attached_mask
+
+MASKS = ("query_mask", "value_mask", "key_mask")
+
+
+def canonical(layer, query, value, key, kwargs):
+    """One form for every call form.
+
+    Parameters
+    ----------
+    layer : AttentionLayer
+        Named in messages.
+    query, value, key : tensor, list of tensors, or None
+    kwargs : dict
+        The call's keyword arguments as the user wrote them.
+
+    Returns
+    -------
+    query, value, key : tensors or None
+    kwargs : dict
+        With ``query_mask``, ``value_mask`` and ``key_mask`` (each a bool tensor or None) and without
+        ``mask`` and ``lengths``.
+    """
+    if "return_attention_scores" in kwargs:
+        raise ArgumentError(
+            f"{layer.name}: return_attention_scores is not a call argument here; the layer returns "
+            "(context, weights) unless it was built with return_weights=False."
+        )
+    kwargs = dict(kwargs)
+    query, value, key = tensors(layer, *split(layer, query, value, key))
+    check_shapes(layer, query, value, key)
+    by_order = masks_by_order(layer, kwargs.pop("mask", None), value)
+    lengths = kwargs.pop("lengths", None)
+    for name, tensor, given in zip(MASKS, (query, value, key), by_order, strict=True):
+        mask = kwargs.get(name)
+        mask = given if mask is None else mask
+        mask = attached_mask(tensor) if mask is None else mask
+        kwargs[name] = checked_mask(layer, name, mask, tensor)
+    memory = query if value is None else value
+    if lengths is not None:
+        kwargs["value_mask"] = first_ones(lengths, memory)
+    if value is None:  # self-attention: one mask, whichever name it came under
+        own = kwargs["query_mask"] if kwargs["query_mask"] is not None else kwargs["value_mask"]
+        both = own if lengths is None else kwargs["value_mask"]
+        kwargs["query_mask"] = kwargs["value_mask"] = both
+    check_attention_mask(layer, kwargs.get("attention_mask"), query, memory)
+    check_score_bias(layer, kwargs.get("score_bias"), query, memory)
+    return query, value, key, kwargs
+
+
+def split(layer, query, value, key):
+    """Open up ``layer([query, value])`` and ``layer([query, value, key])``."""
+    if not isinstance(query, (list, tuple)):
+        return query, value, key
+    if value is not None or not 1 <= len(query) <= 3:
+        raise ArgumentError(
+            f"{layer.name}: expected [query], [query, value] or [query, value, key] as the only positional "
+            f"argument; received a list of {len(query)}{' and a second argument' if value is not None else ''}."
+        )
+    return (*query, None, None)[:3]
+
+
+def tensors(layer, *inputs):
+    """Arrays become tensors of the layer's dtype; tensors keep the masks they carry."""
+    return tuple(
+        given if given is None or hasattr(given, "_keras_history") or ops.is_tensor(given)
+        else ops.convert_to_tensor(given, dtype=layer.compute_dtype)
+        for given in inputs
+    )  # fmt: skip
+
+
+def check_shapes(layer, query, value, key):
+    """Ranks, and the sizes that must agree."""
+    for name, tensor in zip(("query", "value", "key"), (query, value, key), strict=True):
+        if tensor is not None and len(tensor.shape) != 3:
+            cure = (
+                " For one state per row pass query[:, None, :]."
+                if name == "query" and len(tensor.shape) == 2
+                else ""
+            )
+            raise ShapeError(
+                f"{layer.name}: {name} must have shape (batch, positions, features); received "
+                f"{tuple(tensor.shape)} of dtype {keras.backend.standardize_dtype(tensor.dtype)}.{cure}"
+            )
+    if key is not None and value is None:
+        raise ArgumentError(f"{layer.name}: a key needs a value; received key={tuple(key.shape)} and value=None.")
+    for name, tensor in (("value", value), ("key", key)):
+        if tensor is not None and not agree(query.shape[0], tensor.shape[0]):
+            raise ShapeError(
+                f"{layer.name}: query and {name} must have the same batch size; received "
+                f"{tuple(query.shape)} and {tuple(tensor.shape)}."
+            )
+    if key is not None and not agree(key.shape[1], value.shape[1]):
+        raise ShapeError(
+            f"{layer.name}: key and value must have the same number of positions; received "
+            f"{tuple(key.shape)} and {tuple(value.shape)}."
+        )
+
+
+def masks_by_order(layer, mask, value):
+    """``mask=`` as one mask per input, in the order of the inputs."""
+    if mask is None:
+        return None, None, None
+    if isinstance(mask, (list, tuple)) and not (mask and isinstance(mask[0], (list, tuple, bool))):
+        if not 1 <= len(mask) <= 3:
+            raise MaskError(f"{layer.name}: mask= takes up to three masks; received {len(mask)}.")
+        return (*mask, None, None)[:3]
+    if value is not None:
+        raise MaskError(
+            f"{layer.name}: one mask= for two inputs could mean either; pass query_mask= and value_mask=, "
+            "or mask=[query_mask, value_mask]."
+        )
+    return mask, None, None
+
+
+def checked_mask(layer, name, mask, tensor):
+    """A boolean (batch, positions) mask that fits ``tensor``."""
+    if mask is None:
+        return None
+    mask = boolean(layer, name, mask)
+    if tensor is None and name == "value_mask":
+        return mask  # self-attention: the value is the query
+    expected = (None, None) if tensor is None else tuple(tensor.shape[:2])
+    if len(mask.shape) != 2 or not all(map(agree, mask.shape, expected)):
+        raise MaskError(
+            f"{layer.name}: {name} must have shape (batch, positions) = {expected}; received {tuple(mask.shape)}."
+        )
+    return mask
+
+
+def check_attention_mask(layer, mask, query, memory):
+    """A mask over (queries, keys) has three axes: with two it could be (B, S) or (T, S)."""
+    if mask is None:
+        return
+    boolean(layer, "attention_mask", mask)
+    shape = tuple(mask.shape)
+    if len(shape) == 2:
+        raise MaskError(
+            f"{layer.name}: attention_mask of shape {shape} could be (batch, keys) or (queries, keys); pass "
+            "value_mask= for the first, attention_mask[None] for the second."
+        )
+    expected = (query.shape[0], query.shape[1], memory.shape[1])
+    if len(shape) != 3 or not all(size == 1 or agree(size, want) for size, want in zip(shape, expected, strict=True)):
+        raise MaskError(f"{layer.name}: attention_mask must have shape (B, T, S) = {expected}; received {shape}.")
+
+
+def check_score_bias(layer, bias, query, memory):
+    """A bias over (queries, keys), for each row or for all."""
+    if bias is None:
+        return
+    expected = (query.shape[0], query.shape[1], memory.shape[1])
+    shape = tuple(bias.shape)
+    fits = len(shape) in (2, 3) and all(
+        size == 1 or agree(size, want) for size, want in zip(shape, expected[-len(shape) :], strict=True)
+    )
+    if not fits:
+        raise ShapeError(f"{layer.name}: score_bias must broadcast to (B, T, S) = {expected}; received {shape}.")
+
+
+def boolean(layer, name, mask):
+    """The mask as a tensor; anything but booleans is refused, because its sign could be read either way."""
+    mask = mask if hasattr(mask, "_keras_history") else ops.convert_to_tensor(mask)
+    dtype = keras.backend.standardize_dtype(mask.dtype)
+    if dtype != "bool":
+        raise MaskError(
+            f"{layer.name}: {name} must be boolean, True keeps; received dtype {dtype} of shape "
+            f"{tuple(mask.shape)}. For 0/1 masks pass mask.astype(bool); numbers to be added to the scores go into "
+            "score_bias=."
+        )
+    return mask
+
+
+def first_ones(lengths, memory):
+    """Mask (B, S) that keeps the first ``lengths[b]`` positions; works while S is still unknown."""
+    lengths = lengths if hasattr(lengths, "_keras_history") else ops.convert_to_tensor(lengths)
+    position = ops.cumsum(ops.ones_like(memory[..., 0], dtype="int32"), axis=1)
+    return ops.less_equal(position, ops.expand_dims(ops.cast(lengths, "int32"), 1))
+
+
+def agree(size, other):
+    """Two static sizes, either of them possibly unknown."""
+    return size is None or other is None or size == other
+
+
+def require_positive_integer(name, given):
+    """A count."""
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise ArgumentError(f"{name} must be a positive integer; received {given!r}.")
+    return given
+
+
+def require_choice(name, given, choices):
+    """One of a few words."""
+    if given not in choices:
+        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}; received {given!r}.")

@@ -1,0 +1,194 @@
+"""The contract every attention layer keeps: call forms, masks, outputs, configuration."""
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.layers import arguments, functional
+from keras_attn_xai.layers.keras_mask import attach_mask, refuse_tuple_inside_sequential
+from keras_attn_xai.layers.runtime_check import require_a_key_per_row
+
+WEIGHTS_KINDS = ("weights", "scores", "dropped")
+
+
+class Attended(NamedTuple):
+    """What one pass of attention computed, before a layer chooses its outputs."""
+
+    context: object  # (B, T, V)
+    scores: object  # (B, T, S), before the normaliser
+    weights: object  # (B, T, S), after it
+    dropped: object  # (B, T, S), after dropout: what met the values
+
+
+class AttentionLayer(keras.layers.Layer):
+    """Base of the attention layers: subclasses say how a query scores a key.
+
+    Call it as ``layer(query)``, ``layer(query, value)`` or ``layer(query, value, key)``, or with the
+    same tensors in one list. ``value=None`` is self-attention.
+
+    Parameters
+    ----------
+    return_weights : bool, default True
+        True: the layer returns ``(context, weights)``. False: the context alone, which is what the
+        middle of a Sequential needs. The context is the same either way.
+    weights_kind : {"weights", "scores", "dropped"}, default "weights"
+        What the second output is: after the normaliser, before it, or after dropout.
+    fully_masked : {"zero", "uniform", "error"}, default "zero"
+        The weights of a row whose keys are all masked: zeros, ``1/S``, or an exception
+        (raised eagerly and in TensorFlow graphs; where XLA drops assertions it acts as "zero").
+    dropout : float in [0, 1), default 0.0
+        Fraction of the weights dropped in training.
+    seed : int, optional
+        Seed of the dropout.
+
+    Call arguments
+    --------------
+    query : tensor (B, T, D)
+    value : tensor (B, S, V), default: the query
+    key : tensor (B, S, K), default: the value
+    mask : bool tensor (B, T), or a list of one per input
+        Masks of the inputs in their order, as Keras passes them.
+    query_mask : bool tensor (B, T)
+        Becomes the mask of the context. It does not change weights: a padded query still gets a row.
+    value_mask, key_mask : bool tensor (B, S)
+        True keeps a key; a masked key gets weight 0.
+    attention_mask : bool tensor (B, T, S) or (1, T, S)
+        True lets the query see the key.
+    score_bias : float tensor (B, T, S), (1, T, S) or (T, S)
+        Added to the scores before the normaliser: a position bias, or an additive mask, where ``-inf``
+        removes a key.
+    lengths : int tensor (B,)
+        True lengths of the values; the same as a ``value_mask`` that keeps the first ones.
+    use_causal_mask : bool, default False
+        Query t sees keys 0 to t.
+    training : bool, optional
+
+    Returns
+    -------
+    context : tensor (B, T, V)
+    weights : tensor (B, T, S)
+        Only with ``return_weights=True``. Rows sum to 1, or to 0 when every key is masked.
+
+    Raises
+    ------
+    ShapeError
+        A wrong rank, or sizes that do not fit one another.
+    MaskError
+        A mask that is not boolean, or of a shape that could mean two things.
+    """
+
+    def __init__(
+        self,
+        *,
+        return_weights=True,
+        weights_kind="weights",
+        fully_masked="zero",
+        dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        arguments.require_choice("weights_kind", weights_kind, WEIGHTS_KINDS)
+        arguments.require_choice("fully_masked", fully_masked, functional.FULLY_MASKED)
+        if not 0 <= dropout < 1:
+            raise ArgumentError(f"dropout must be in [0, 1); received {dropout!r}.")
+        self.supports_masking = True
+        self.return_weights = bool(return_weights)
+        self.weights_kind = weights_kind
+        self.fully_masked = fully_masked
+        self.dropout = dropout
+        self.seed = seed
+        if dropout > 0:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def __call__(self, query, value=None, key=None, **kwargs):
+        """Read the masks off the tensors, then call; the inputs keep theirs."""
+        query, value, key, kwargs = arguments.canonical(self, query, value, key, kwargs)
+        outputs = super().__call__(query, value, key, **kwargs)
+        attach_mask(outputs[0] if self.return_weights else outputs, kwargs["query_mask"])
+        return outputs
+
+    def call(
+        self,
+        query,
+        value=None,
+        key=None,
+        *,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        score_bias=None,
+        use_causal_mask=False,
+        training=None,
+    ):
+        value = query if value is None else value
+        key = value if key is None else key
+        mask = functional.merge_masks(
+            None if value_mask is None else ops.expand_dims(value_mask, 1),
+            None if key_mask is None else ops.expand_dims(key_mask, 1),
+            attention_mask,
+            functional.causal_mask(query, key) if use_causal_mask else None,
+        )  # broadcastable to (B, T, S)
+        attended = self.attend(query, value, key, mask=mask, score_bias=score_bias, training=training)
+        if not self.return_weights:
+            return attended.context
+        return attended.context, getattr(attended, self.weights_kind)
+
+    def attend(self, query, value, key, *, mask=None, score_bias=None, training=None):
+        """One pass over complete inputs; everything computed on the way comes back.
+
+        Capture wraps this method, so it runs on every call whatever the layer returns.
+        """
+        scores = self.score(query, key)  # (B, T, S)
+        if score_bias is not None:
+            scores, mask = functional.add_bias(scores, score_bias, mask)
+        if self.fully_masked == "error" and mask is not None:
+            mask = require_a_key_per_row(mask, self.name)
+        weights = functional.masked_softmax(scores, mask, fully_masked=self.fully_masked)
+        dropped = weights
+        if training and self.dropout > 0:
+            dropped = keras.random.dropout(weights, self.dropout, seed=self.seed_generator)
+        return Attended(functional.weighted_sum(dropped, value), scores, weights, dropped)
+
+    def score(self, query, key):
+        """Scores (B, T, S) of queries (B, T, D) against keys (B, S, K)."""
+        raise NotImplementedError(f"{type(self).__name__} must define score(query, key).")
+
+    def build(self, query_shape, value_shape=None, key_shape=None):
+        value_shape = query_shape if value_shape is None else value_shape
+        self.build_score(query_shape, value_shape if key_shape is None else key_shape)
+        self.built = True
+
+    def build_score(self, query_shape, key_shape):
+        """Create and build the sublayers the score needs; by default there are none."""
+
+    def compute_mask(self, inputs, previous_mask=None):
+        mask = previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
+        return (mask, None) if self.return_weights else mask
+
+    def compute_output_shape(self, query_shape, value_shape=None, key_shape=None):
+        if isinstance(query_shape[0], (list, tuple)):
+            query_shape, value_shape, key_shape = (*query_shape, None, None)[:3]
+        value_shape = query_shape if value_shape is None else value_shape
+        context = (*query_shape[:2], value_shape[-1])
+        return (context, (*query_shape[:2], value_shape[1])) if self.return_weights else context
+
+    def compute_output_spec(self, query, value=None, key=None, **kwargs):
+        shapes = self.compute_output_shape(query.shape, None if value is None else value.shape)
+        if not self.return_weights:
+            return keras.KerasTensor(shapes, dtype=self.compute_dtype)
+        refuse_tuple_inside_sequential(self)
+        return tuple(keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "return_weights": self.return_weights,
+            "weights_kind": self.weights_kind,
+            "fully_masked": self.fully_masked,
+            "dropout": self.dropout,
+            "seed": self.seed,
+        }

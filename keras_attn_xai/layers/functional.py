@@ -1,0 +1,232 @@
+"""Attention as pure functions of tensors: scores, the normaliser, the context.
+
+Shapes: B batch, T query positions, S key positions, D query/key features, V value features, U units.
+Everything is ``keras.ops``, so the same code runs on every Keras backend.
+"""
+
+import keras
+from keras import ops
+
+FULLY_MASKED = ("zero", "uniform", "error")
+
+
+def dot_scores(query, key, *, scale=None):
+    """Dot-product scores ``q_t . k_s``, optionally scaled.
+
+    Parameters
+    ----------
+    query : tensor (B, T, D)
+    key : tensor (B, S, D)
+    scale : float, optional
+        Multiplies the query *before* the product, so that float16 does not overflow.
+
+    Returns
+    -------
+    tensor (B, T, S)
+        Scores, any real number; larger means a better match.
+
+    References
+    ----------
+    Luong, Pham and Manning 2015 (arXiv:1508.04025), eq. 8, "dot"; scaled: Vaswani et al. 2017
+    (arXiv:1706.03762), eq. 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import dot_scores
+    >>> np.array(dot_scores(np.array([[[1.0, 2.0]]]), np.array([[[3.0, 4.0], [5.0, 6.0]]])))
+    array([[[11., 17.]]])
+    """
+    if scale is not None:
+        query = query * ops.cast(scale, query.dtype)
+    return ops.matmul(query, ops.swapaxes(key, -2, -1))
+
+
+def additive_scores(query, key, v):
+    """Additive scores ``v^T tanh(q_t + k_s)`` of projected queries and keys.
+
+    Parameters
+    ----------
+    query : tensor (B, T, U)
+        Projected queries, ``W s_t``.
+    key : tensor (B, S, U)
+        Projected keys, ``U h_s``.
+    v : tensor (U,)
+
+    Returns
+    -------
+    tensor (B, T, S)
+        Scores within ``[-sum|v|, sum|v|]``; larger means a better match.
+
+    Notes
+    -----
+    Holds a tensor of shape (B, T, S, U) in memory.
+
+    References
+    ----------
+    Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473), appendix A.1.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import additive_scores
+    >>> zeros, v = np.zeros((1, 1, 2)), np.array([1.0, 2.0])
+    >>> np.array(additive_scores(zeros, zeros, v))
+    array([[[0.]]])
+    """
+    hidden = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(key, 1))  # (B, T, S, U)
+    return ops.squeeze(ops.matmul(hidden, ops.expand_dims(v, -1)), -1)
+
+
+def masked_softmax(scores, mask=None, *, fully_masked="zero"):
+    """Softmax over the keys that ``mask`` keeps.
+
+    Parameters
+    ----------
+    scores : tensor (..., T, S)
+    mask : bool tensor broadcastable to ``scores``, optional
+        True keeps a key.
+    fully_masked : {"zero", "uniform", "error"}, default "zero"
+        What a row without a single kept key becomes: all zeros, or ``1/S`` everywhere.
+        ``"error"`` behaves as ``"zero"`` here; layers raise before they call this.
+
+    Returns
+    -------
+    tensor (..., T, S)
+        Weights in [0, 1] with the dtype of ``scores``. A row sums to 1, or to 0 when it is fully masked.
+        A masked key gets exactly 0. Computed in at least float32, never NaN for finite scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import masked_softmax
+    >>> np.array(masked_softmax(np.array([[2.0, 2.0, 9.0]]), np.array([[True, True, False]])))
+    array([[0.5, 0.5, 0. ]])
+    """
+    dtype = scores.dtype
+    logits = ops.cast(scores, accumulation_dtype(dtype))
+    if mask is None:
+        return ops.cast(ops.softmax(logits, axis=-1), dtype)
+    logits = ops.where(mask, logits, lowest(logits.dtype))
+    keep = mask
+    if fully_masked == "uniform":
+        keep = ops.logical_or(mask, ops.logical_not(ops.any(mask, axis=-1, keepdims=True)))
+    weights = ops.where(keep, ops.softmax(logits, axis=-1), 0)
+    return ops.cast(weights, dtype)
+
+
+def add_bias(scores, bias, mask=None):
+    """Scores plus an additive bias, and the mask that goes with them.
+
+    Parameters
+    ----------
+    scores : tensor (B, T, S)
+    bias : tensor (B, T, S), (1, T, S) or (T, S)
+        ``-inf`` removes a key; so does a number that is ``-inf`` in the dtype of the scores.
+    mask : bool tensor broadcastable to ``scores``, optional
+
+    Returns
+    -------
+    scores : tensor (B, T, S)
+        Finite wherever the mask keeps a key.
+    mask : bool tensor
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import add_bias
+    >>> scores, mask = add_bias(np.zeros((1, 1, 2)), np.array([[1.0, -np.inf]]))
+    >>> np.array(scores)[0], np.array(mask)[0]
+    (array([[1., 0.]]), array([[ True, False]]))
+    """
+    bias = ops.cast(bias, scores.dtype)
+    kept = ops.greater(bias, -float("inf"))
+    return scores + ops.where(kept, bias, 0), merge_masks(mask, kept)
+
+
+def weighted_sum(weights, value):
+    """Context vectors ``c_t = sum_s a_ts v_s``.
+
+    Parameters
+    ----------
+    weights : tensor (B, T, S)
+    value : tensor (B, S, V)
+
+    Returns
+    -------
+    tensor (B, T, V)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import weighted_sum
+    >>> np.array(weighted_sum(np.array([[[0.25, 0.75]]]), np.array([[[0.0], [4.0]]])))
+    array([[[3.]]])
+    """
+    return ops.matmul(weights, value)
+
+
+def merge_masks(*masks):
+    """The conjunction of the masks that are not None, or None.
+
+    Parameters
+    ----------
+    *masks : bool tensor or None
+        Broadcastable against one another; True keeps.
+
+    Returns
+    -------
+    bool tensor or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import merge_masks
+    >>> merge_masks(None, None) is None
+    True
+    >>> np.array(merge_masks(np.array([True, True]), None, np.array([True, False])))
+    array([ True, False])
+    """
+    present = [mask for mask in masks if mask is not None]
+    if not present:
+        return None
+    merged = present[0]
+    for mask in present[1:]:
+        merged = ops.logical_and(merged, mask)
+    return merged
+
+
+def causal_mask(query, key):
+    """Which keys a query may see when it may not look ahead.
+
+    Parameters
+    ----------
+    query : tensor (B, T, ...)
+    key : tensor (B, S, ...)
+
+    Returns
+    -------
+    bool tensor (1, T, S)
+        True where ``s <= t``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import causal_mask
+    >>> np.array(causal_mask(np.zeros((1, 2, 1)), np.zeros((1, 3, 1))))[0].astype(int)
+    array([[1, 0, 0],
+           [1, 1, 0]])
+    """
+    row = ops.arange(ops.shape(query)[1])[None, :, None]
+    column = ops.arange(ops.shape(key)[1])[None, None, :]
+    return ops.less_equal(column, row)
+
+
+def accumulation_dtype(dtype):
+    """Softmax runs in float32 for every narrower float, in float64 for float64."""
+    return "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
+
+
+def lowest(dtype):
+    """A score no real one reaches; half the minimum leaves room for a subtraction."""
+    return -8.9e307 if keras.backend.standardize_dtype(dtype) == "float64" else -1.7e38

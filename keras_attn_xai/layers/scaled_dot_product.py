@@ -1,0 +1,68 @@
+"""Scaled dot-product attention with an optional score bias."""
+
+import math
+
+import keras
+
+from keras_attn_xai.errors import ShapeError
+from keras_attn_xai.layers import functional
+from keras_attn_xai.layers.attention_layer import AttentionLayer
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_xai")
+class ScaledDotProductAttention(AttentionLayer):
+    """Attention ``softmax(Q K^T / sqrt(D) + bias) V`` without projections.
+
+    Parameters
+    ----------
+    scale : float, optional
+        Factor of the products; by default ``1 / sqrt(D)``.
+    return_weights, weights_kind, fully_masked, dropout, seed
+        See `AttentionLayer`, also for the other call arguments.
+
+    Call arguments
+    --------------
+    score_bias : float tensor (B, T, S), (1, T, S) or (T, S), optional
+        The bias of the formula.
+
+    Returns
+    -------
+    context : tensor (B, T, V)
+    weights : tensor (B, T, S)
+        In [0, 1]; rows sum to 1, or to 0 when every key is masked.
+
+    Raises
+    ------
+    ShapeError
+        Query and key differ in size, or the bias does not fit (B, T, S).
+
+    References
+    ----------
+    Vaswani et al. 2017, "Attention is all you need" (arXiv:1706.03762), eq. 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers import ScaledDotProductAttention
+    >>> layer = ScaledDotProductAttention()
+    >>> context, weights = layer(np.zeros((1, 1, 4)), np.zeros((1, 2, 4)), score_bias=np.log([[1.0, 3.0]]))
+    >>> np.array(weights)  # equal scores, so the bias alone decides: 1 to 3
+    array([[[0.25, 0.75]]], dtype=float32)
+    """
+
+    def __init__(self, *, scale=None, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def build_score(self, query_shape, key_shape):
+        if query_shape[-1] != key_shape[-1]:
+            raise ShapeError(
+                f"{self.name}: query and key must have one size; received {tuple(query_shape)} and {tuple(key_shape)}."
+            )
+
+    def score(self, query, key):
+        scale = 1 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
+        return functional.dot_scores(query, key, scale=scale)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
