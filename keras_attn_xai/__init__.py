@@ -1,0 +1,44 @@
+"""Keras attention layers whose weights always come out, SHAP beside them, and pictures of both.
+
+Importing this package loads neither TensorFlow, Keras, SHAP nor matplotlib: each public name brings
+what it needs when it is first used.
+"""
+
+import importlib
+
+_HOMES = {
+    "layers": "keras_attn_xai.layers",
+    "metrics": "keras_attn_xai.metrics",
+    "plots": "keras_attn_xai.plots",
+    "expose_attention": "keras_attn_xai.capture",
+    "AttentionExplainer": "keras_attn_xai.explain",
+    "export_saved_model": "keras_attn_xai.export",
+    "align": "keras_attn_xai.align",
+    "save_explanation": "keras_attn_xai.report",
+    "load_explanation": "keras_attn_xai.report",
+    "write_report": "keras_attn_xai.report",
+    "AttentionMap": "keras_attn_xai.records",
+    "Attribution": "keras_attn_xai.records",
+    "Explanation": "keras_attn_xai.records",
+    "Provenance": "keras_attn_xai.records",
+    "Alignment": "keras_attn_xai.align",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name):
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("keras-attn-xai")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_HOMES[name])
+    value = module if module.__name__ == f"{__name__}.{name}" and name != "align" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

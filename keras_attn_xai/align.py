@@ -1,0 +1,157 @@
+"""Attention and attribution on one ruler, so that a picture and a number cannot disagree."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_attn_xai.errors import ArgumentError, RecordError
+from keras_attn_xai.records import Labels, pad_labels
+
+QUERY_REDUCTIONS = ("mean over unmasked", "max over unmasked", "first", "last")
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """One number of attention and one of attribution for every position.
+
+    Parameters
+    ----------
+    attention, attribution : float arrays (B, S)
+        Attention is what `align`'s reductions make of the map's weights; attribution is signed.
+    mask : bool array (B, S)
+        True is a position both speak about.
+    labels : tuples of strings (B, S)
+    map, heads, query : str
+        The map's name and the reductions used.
+    """
+
+    attention: np.ndarray
+    attribution: np.ndarray
+    mask: np.ndarray
+    labels: Labels
+    map: str
+    heads: str
+    query: str
+
+    def __len__(self):
+        return len(self.labels)
+
+
+def align(explanation, *, map=None, heads="mean", query="mean over unmasked", merge=None):
+    """Put attention and attribution on one ruler.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    map : str, optional
+        Name of the attention map; by default the last one with as many keys as the ruler has positions.
+    heads : {"mean", "max"} or int, default "mean"
+    query : {"mean over unmasked", "max over unmasked", "first", "last"} or int, default "mean over unmasked"
+        How the query positions become one; "first" and "last" are the first and last real ones.
+    merge : {None, "words"}
+        "words" adds up the pieces of a word, in attention and attribution alike.
+
+    Returns
+    -------
+    Alignment
+        Attention in [0, 1], summing to 1 over a row of softmax weights for the mean reductions.
+
+    Raises
+    ------
+    ArgumentError
+        No map fits the ruler, no map of that name, or an unknown reduction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai import Attribution, AttentionMap, Explanation, Provenance, align
+    >>> words = [["a", "fine", "film"]]
+    >>> moved = Attribution(
+    ...     values=[[0.0, 2.0, 1.0]], base=[0.0], output=[3.0], target=[1], unit="log-odds", method="exact",
+    ...     evaluations=[8], player_labels=words,
+    ... )
+    >>> seen = AttentionMap("att", [[[[0.0, 0.5, 0.5]], [[0.0, 1.0, 0.0]]]], [["?"]], words)
+    >>> align(Explanation((seen,), (moved,), words, Provenance("m"))).attention  # mean of two heads
+    array([[0.  , 0.75, 0.25]])
+    """
+    attribution = explanation.attribution
+    chosen = _choose_map(explanation, map)
+    per_query, heads_name = _reduce_heads(chosen.weights, heads)
+    attention, query_name = _reduce_queries(per_query, chosen.query_mask, query)
+    mask = attribution.mask & chosen.mask
+    values, labels = attribution.values, explanation.labels
+    if merge == "words":
+        attention, values, mask, labels = _merge_words(explanation, attention, values, mask)
+    elif merge is not None:
+        raise ArgumentError(f"merge must be None or 'words'; received {merge!r}.")
+    return Alignment(
+        attention=np.where(mask, attention, 0.0),
+        attribution=np.where(mask, values, 0.0),
+        mask=mask,
+        labels=labels,
+        map=chosen.name,
+        heads=heads_name,
+        query=query_name,
+    )
+
+
+def _choose_map(explanation, name):
+    positions = explanation.attribution.values.shape[1]
+    known = "; ".join(f"'{one.name}' {one.weights.shape}" for one in explanation.attention) or "none"
+    if name is not None:
+        found = [one for one in explanation.attention if one.name == name]
+        if not found:
+            raise ArgumentError(f"There is no attention map '{name}'; the maps (B, H, T, S) are: {known}.")
+    else:
+        found = [one for one in explanation.attention if one.weights.shape[3] == positions]
+    if not found or found[-1].weights.shape[3] != positions:
+        raise ArgumentError(f"No map with {positions} keys to lay beside the attribution; the maps are: {known}.")
+    return found[-1]
+
+
+def _reduce_heads(weights, heads):
+    """(B, H, T, S) to (B, T, S), and the reduction's name."""
+    if heads in ("mean", "max"):
+        return getattr(weights, heads)(axis=1), heads
+    if isinstance(heads, (int, np.integer)) and -weights.shape[1] <= heads < weights.shape[1]:
+        return weights[:, heads], f"head {heads}"
+    raise ArgumentError(f"heads must be 'mean', 'max' or one of {weights.shape[1]} heads; received {heads!r}.")
+
+
+def _reduce_queries(weights, mask, query):
+    """(B, T, S) to (B, S), and the reduction's name."""
+    if query == "mean over unmasked":
+        count = np.maximum(mask.sum(1, keepdims=True), 1)
+        return np.einsum("bts,bt->bs", weights, mask.astype(weights.dtype)) / count, query
+    if query == "max over unmasked":
+        return np.where(mask[:, :, None], weights, 0.0).max(1), query
+    rows = np.arange(len(weights))
+    if query == "first":
+        return weights[rows, mask.argmax(1)], query
+    if query == "last":
+        return weights[rows, mask.shape[1] - 1 - mask[:, ::-1].argmax(1)], query
+    if isinstance(query, (int, np.integer)) and -weights.shape[1] <= query < weights.shape[1]:
+        return weights[:, query], f"query {query}"
+    words = ", ".join(map(repr, QUERY_REDUCTIONS))
+    raise ArgumentError(f"query must be {words} or one of {weights.shape[1]} positions; received {query!r}.")
+
+
+def _merge_words(explanation, attention, values, mask):
+    """Sum the pieces of each word; words keep their order."""
+    if explanation.word_ids is None:
+        raise RecordError("merge='words' needs word_ids; explain with a tokenizer that tells words from pieces.")
+    groups = []  # per row: the positions of each word
+    for words, real in zip(explanation.word_ids, mask, strict=True):
+        order = dict.fromkeys(int(word) for word in words[real])
+        groups.append([np.flatnonzero(real & (words == word)) for word in order])
+    most = max(map(len, groups), default=0)
+    merged = np.zeros((2, len(groups), most))
+    kept = np.zeros((len(groups), most), bool)
+    labels = []
+    for row, words in enumerate(groups):
+        kept[row, : len(words)] = True
+        for column, positions in enumerate(words):
+            merged[:, row, column] = attention[row, positions].sum(), values[row, positions].sum()
+        pieces = explanation.labels[row]
+        labels.append(["".join(pieces[i].removeprefix("##") for i in positions) for positions in words])
+    return merged[0], merged[1], kept, pad_labels(labels, most)

@@ -1,0 +1,405 @@
+"""The waist: what was seen and what was computed, as frozen arrays that need no Keras and no shap.
+
+Shapes: B rows, H heads, T query positions, S key positions or positions of the ruler.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+
+from keras_attn_xai.errors import ArgumentError, RecordError
+
+Labels = tuple[tuple[str, ...], ...]
+
+
+def _frozen(name, given, shape, *, kind="float"):
+    """A read-only copy of ``given``, checked: shape (None is any size), finite, of the right kind."""
+    array = np.array(given)
+    wanted = {"float": "f", "int": "iu", "bool": "b"}[kind]
+    if kind == "float" and array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    if kind == "float" and array.dtype == np.float16:
+        array = array.astype(np.float32)
+    fits = array.ndim == len(shape) and all(
+        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in wanted:
+        letters = ", ".join("any" if size is None else str(size) for size in shape)
+        raise RecordError(
+            f"{name} must be {kind} of shape ({letters}); received shape {array.shape}, dtype {array.dtype}."
+        )
+    if kind == "float" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise RecordError(f"{name} must be finite; received {bad} NaN or infinite numbers in shape {array.shape}.")
+    array.setflags(write=False)
+    return array
+
+
+def _labels(name, given, rows, positions):
+    """One tuple of ``positions`` strings per row."""
+    labels = tuple(tuple(str(label) for label in row) for row in given)
+    if len(labels) != rows or any(len(row) != positions for row in labels):
+        raise RecordError(
+            f"{name} must be {rows} rows of {positions} strings; received rows of "
+            f"{sorted({len(row) for row in labels})} in {len(labels)} rows."
+        )
+    return labels
+
+
+class _Rows:
+    """Selecting rows, shared by the records whose arrays and labels all start with B."""
+
+    _per_row: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(getattr(self, self._per_row[0]))
+
+    def __getitem__(self, index):
+        rows = _row_indices(index, len(self))
+        changes = {}
+        for name in self._per_row:
+            value = getattr(self, name)
+            if value is not None:
+                changes[name] = value[rows] if isinstance(value, np.ndarray) else tuple(value[i] for i in rows)
+        return replace(self, **changes)
+
+
+def _row_indices(index, length):
+    """An integer, slice, mask or list of integers as an array of row numbers; an integer keeps the axis."""
+    if isinstance(index, (int, np.integer)):
+        if not -length <= index < length:
+            raise IndexError(f"row {index} of {length}")
+        return np.array([index % length])
+    return np.arange(length)[index]
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap(_Rows):
+    """The weights of one attention call.
+
+    Parameters
+    ----------
+    name : str
+        Call name, ``"encoder/mha"``.
+    weights : float array (B, H, T, S)
+        After the normaliser, before dropout; in [0, 1] for softmax and its relatives.
+    query_labels, key_labels : tuples of strings, (B, T) and (B, S)
+    query_mask : bool array (B, T)
+        True is a real query position, False is padding.
+    mask : bool array (B, S)
+        The same for keys.
+
+    Raises
+    ------
+    RecordError
+        Shapes that contradict one another, or numbers that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai import AttentionMap
+    >>> seen = AttentionMap("att", np.array([[[[0.25, 0.75]]]]), (("the end",),), (("the", "end"),))
+    >>> seen.mask
+    array([[ True,  True]])
+    """
+
+    name: str
+    weights: np.ndarray
+    query_labels: Labels
+    key_labels: Labels
+    query_mask: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+    _per_row = ("weights", "query_labels", "key_labels", "query_mask", "mask")
+
+    def __post_init__(self):
+        weights = _frozen(f"{self.name}: weights", self.weights, (None, None, None, None))
+        rows, _, queries, keys = weights.shape
+        query_mask = np.ones((rows, queries), bool) if self.query_mask is None else self.query_mask
+        mask = np.ones((rows, keys), bool) if self.mask is None else self.mask
+        _set(
+            self,
+            weights=weights,
+            query_labels=_labels(f"{self.name}: query_labels", self.query_labels, rows, queries),
+            key_labels=_labels(f"{self.name}: key_labels", self.key_labels, rows, keys),
+            query_mask=_frozen(f"{self.name}: query_mask", query_mask, (rows, queries), kind="bool"),
+            mask=_frozen(f"{self.name}: mask", mask, (rows, keys), kind="bool"),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution(_Rows):
+    """What moved the answer: one input, one target per row.
+
+    Parameters
+    ----------
+    values : float array (B, S)
+        Signed, in the unit of the target: ``base + sum(values) = output``.
+    base : float array (B,)
+        The target with every player switched off.
+    output : float array (B,)
+        The target of the row itself.
+    target : int array (B,)
+        Which output of the model was explained; -1 for a target of the user's own.
+    unit : str
+        ``"log-odds"``, or ``"output"`` where the model's output is explained as it is.
+    method : str
+    evaluations : int array (B,)
+        Distinct coalitions the model was run on.
+    player_labels : tuples of strings (B, S)
+    mask : bool array (B, S)
+        True is a player; the values elsewhere are exactly 0.
+    input_name : str, default "input"
+    standard_error : float array (B, S), optional
+        One per value, for sampled methods that know it.
+
+    Attributes
+    ----------
+    gap : float array (B,)
+        ``base + sum(values) - output``; 0 for a perfect account.
+
+    Raises
+    ------
+    RecordError
+        Shapes that contradict one another, numbers that are not finite, a value on padding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai import Attribution
+    >>> moved = Attribution(
+    ...     values=[[1.0, -0.5]], base=[0.25], output=[0.75], target=[1], unit="log-odds", method="exact",
+    ...     evaluations=[4], player_labels=[["good", "film"]],
+    ... )
+    >>> moved.gap, moved.relative_gap
+    (array([0.]), array([0.]))
+    """
+
+    values: np.ndarray
+    base: np.ndarray
+    output: np.ndarray
+    target: np.ndarray
+    unit: str
+    method: str
+    evaluations: np.ndarray
+    player_labels: Labels
+    mask: np.ndarray | None = None
+    input_name: str = "input"
+    standard_error: np.ndarray | None = None
+    gap: np.ndarray = field(init=False)
+
+    _per_row = (
+        "values", "base", "output", "target", "evaluations", "player_labels", "mask", "standard_error",
+    )  # fmt: skip
+
+    def __post_init__(self):
+        values = _frozen("values", self.values, (None, None))
+        rows, players = values.shape
+        mask = np.ones((rows, players), bool) if self.mask is None else self.mask
+        mask = _frozen("mask", mask, (rows, players), kind="bool")
+        if np.any(values[~mask]):
+            raise RecordError("values must be exactly 0 where mask is False (padding is never a player).")
+        base, output = _frozen("base", self.base, (rows,)), _frozen("output", self.output, (rows,))
+        gap = base + values.sum(1) - output
+        error = self.standard_error
+        _set(
+            self,
+            values=values,
+            mask=mask,
+            base=base,
+            output=output,
+            gap=_frozen("gap", gap, (rows,)),
+            target=_frozen("target", self.target, (rows,), kind="int"),
+            evaluations=_frozen("evaluations", self.evaluations, (rows,), kind="int"),
+            player_labels=_labels("player_labels", self.player_labels, rows, players),
+            standard_error=None if error is None else _frozen("standard_error", error, (rows, players)),
+        )
+
+    @property
+    def relative_gap(self):
+        """``|gap| / max(|output - base|, 1e-3 max|output|)``, (B,), at best 0."""
+        floor = 1e-3 * np.abs(self.output).max(initial=0.0)
+        scale = np.maximum(np.abs(self.output - self.base), floor)
+        return np.divide(np.abs(self.gap), scale, out=np.zeros_like(self.gap), where=scale > 0)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an explanation came from, enough to make it again.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    background : str
+        What stood in for an absent player.
+    seed : int
+    versions : tuple of (str, str)
+        Library and version.
+    notes : tuple of str, optional
+        What the explainer wants a reader to know, one sentence each.
+
+    Examples
+    --------
+    >>> from keras_attn_xai import Provenance
+    >>> Provenance("reviews", "token id 1", seed=0).notes
+    ()
+    """
+
+    model: str
+    background: str = ""
+    seed: int = 0
+    versions: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        _set(self, versions=tuple((str(a), str(b)) for a, b in self.versions), notes=tuple(map(str, self.notes)))
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Attention and attribution of the same rows.
+
+    It can be sliced by row: ``explanation[3]``, ``explanation[:10]``; an integer keeps the row axis.
+
+    Parameters
+    ----------
+    attention : tuple of AttentionMap
+        In the order of the calls; empty for a model without attention.
+    attributions : tuple of Attribution
+        One per input of the model.
+    labels : tuples of strings (B, S)
+        The user's own pieces on the ruler, padding as ``""``.
+    provenance : Provenance
+    word_ids : int array (B, S), optional
+        Which word a piece belongs to, -1 for padding; pieces of one word share a number.
+
+    Raises
+    ------
+    RecordError
+        Records with different numbers of rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai import Attribution, Explanation, Provenance
+    >>> moved = Attribution(
+    ...     values=np.eye(2), base=[0.0, 0.0], output=[1.0, 1.0], target=[0, 0], unit="output", method="exact",
+    ...     evaluations=[4, 4], player_labels=[["a", "b"], ["c", "d"]],
+    ... )
+    >>> explanation = Explanation((), (moved,), moved.player_labels, Provenance("model"))
+    >>> len(explanation), explanation[1].labels
+    (2, (('c', 'd'),))
+    """
+
+    attention: tuple[AttentionMap, ...]
+    attributions: tuple[Attribution, ...]
+    labels: Labels
+    provenance: Provenance
+    word_ids: np.ndarray | None = None
+
+    def __post_init__(self):
+        attention, attributions = tuple(self.attention), tuple(self.attributions)
+        rows = len(attributions[0]) if attributions else len(self.labels)
+        for record in (*attention, *attributions):
+            if len(record) != rows:
+                raise RecordError(f"every record must have {rows} rows; received one with {len(record)}.")
+        positions = len(self.labels[0]) if self.labels else 0
+        words = self.word_ids
+        _set(
+            self,
+            attention=attention,
+            attributions=attributions,
+            labels=_labels("labels", self.labels, rows, positions),
+            word_ids=None if words is None else _frozen("word_ids", words, (rows, positions), kind="int"),
+        )
+
+    @property
+    def attribution(self):
+        """The only attribution; with several inputs, a sentence."""
+        if len(self.attributions) != 1:
+            names = ", ".join(one.input_name for one in self.attributions)
+            raise ArgumentError(
+                f"The explanation has {len(self.attributions)} attributions ({names}); take one from .attributions."
+            )
+        return self.attributions[0]
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        rows = _row_indices(index, len(self))
+        return replace(
+            self,
+            attention=tuple(one[rows] for one in self.attention),
+            attributions=tuple(one[rows] for one in self.attributions),
+            labels=tuple(self.labels[i] for i in rows),
+            word_ids=None if self.word_ids is None else self.word_ids[rows],
+        )
+
+    def to_shap(self):
+        """The attribution as a ``shap.Explanation``, for shap's own plots.
+
+        Returns
+        -------
+        shap.Explanation
+            ``values`` (B, S), ``base_values`` (B,), ``data`` the labels (B, S).
+
+        Examples
+        --------
+        >>> explanation.to_shap().values.shape  # doctest: +SKIP
+        (2, 2)
+        """
+        from keras_attn_xai.explain.shap_bridge import to_shap
+
+        return to_shap(self)
+
+    @classmethod
+    def from_shap(cls, explanation, *, target=-1, unit="output", model="unknown"):
+        """An explanation made by shap, so that it can be drawn and measured here.
+
+        Parameters
+        ----------
+        explanation : shap.Explanation
+            Of one output: values (B, S) or (S,).
+        target : int, default -1
+        unit : str, default "output"
+        model : str, default "unknown"
+
+        Returns
+        -------
+        Explanation
+            Without attention maps.
+
+        Raises
+        ------
+        RecordError
+            Several outputs; select one with ``explanation[..., k]``.
+        """
+        from keras_attn_xai.explain.shap_bridge import from_shap
+
+        return from_shap(explanation, target=target, unit=unit, model=model)
+
+
+def _set(record, **values):
+    """Fill a frozen dataclass at birth."""
+    for name, value in values.items():
+        object.__setattr__(record, name, value)
+
+
+def pad_labels(rows: Sequence[Sequence[str]], positions: int) -> Labels:
+    """Rows of labels brought to ``positions`` with empty strings.
+
+    Examples
+    --------
+    >>> from keras_attn_xai.records import pad_labels
+    >>> pad_labels([["a", "b"], ["c"]], 2)
+    (('a', 'b'), ('c', ''))
+    """
+    return tuple((*row, *[""] * (positions - len(row))) for row in rows)
+
+
+def field_names(record) -> tuple[str, ...]:
+    """The fields a record is built from."""
+    return tuple(one.name for one in fields(record) if one.init)
