@@ -11,7 +11,7 @@ _HOMES = {
     "metrics": "keras_attn_xai.metrics",
     "plots": "keras_attn_xai.plots",
     "expose_attention": "keras_attn_xai.capture",
-    "AttentionExplainer": "keras_attn_xai.explain",
+    "AttentionExplainer": "keras_attn_xai.explain.explainer",
     "export_saved_model": "keras_attn_xai.export",
     "align": "keras_attn_xai.align",
     "save_explanation": "keras_attn_xai.report",

@@ -153,5 +153,5 @@ def _merge_words(explanation, attention, values, mask):
         for column, positions in enumerate(words):
             merged[:, row, column] = attention[row, positions].sum(), values[row, positions].sum()
         pieces = explanation.labels[row]
-        labels.append(["".join(pieces[i].removeprefix("##") for i in positions) for positions in words])
+        labels.append(["".join(pieces[i] for i in positions) for positions in words])
     return merged[0], merged[1], kept, pad_labels(labels, most)

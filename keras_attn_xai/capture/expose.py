@@ -101,7 +101,7 @@ def expose_attention(model):
     """
     if not isinstance(model, keras.Model):
         raise ModelError(f"expose_attention takes a keras.Model; received {type(model).__name__}.")
-    if is_view(model):
+    if viewed(model) is not None:
         return model
     if not attention_layers(model):
         raise ModelError(
@@ -129,6 +129,6 @@ def input_structure(model):
     return inputs[0] if isinstance(inputs, (list, tuple)) and len(inputs) == 1 else inputs
 
 
-def is_view(model):
-    """Whether the model came from `expose_attention`."""
-    return isinstance(model, AttentionView) or any(isinstance(part, AttentionCapture) for part in model.layers)
+def viewed(model):
+    """The model behind a view made by `expose_attention`, or None if it is not one."""
+    return next((part.model for part in model.layers if isinstance(part, AttentionCapture)), None)

@@ -37,6 +37,20 @@ def attention_layers(model):
     return found
 
 
+def all_layers(model):
+    """Every layer inside a model, each once, however deep."""
+    seen = {}
+
+    def walk(container):
+        for _, layer in _named_parts(container):
+            if id(layer) not in seen:
+                seen[id(layer)] = layer
+                walk(layer)
+
+    walk(model)
+    return list(seen.values())
+
+
 def _named_parts(container):
     if isinstance(container, keras.Sequential) or seams.is_functional(container):
         return [(layer.name, layer) for layer in container.layers]

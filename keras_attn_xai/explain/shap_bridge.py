@@ -1,0 +1,196 @@
+"""The one file that imports shap: its explainers over our games, and its Explanation both ways.
+
+A game is handed to shap as a function of M zeros and ones explained against all zeros, so shap draws
+the same coalitions in the same order as it would over the tokens themselves.
+"""
+
+import contextlib
+
+import numpy as np
+import shap
+
+from keras_attn_xai.errors import ArgumentError, RecordError
+from keras_attn_xai.records import Attribution, Explanation, Provenance
+
+METHODS = ("exact", "permutation", "partition", "kernel")
+EXACT_LIMIT = 20
+
+
+def shapley_values(game, method, *, budget=None):
+    """Values (M,) of a game by one of shap's explainers.
+
+    Parameters
+    ----------
+    game : Game
+    method : {"exact", "permutation", "partition", "kernel"}
+    budget : int, optional
+        Evaluations; by default 2^M for exact, ten permutations there and back, 500 for partition and
+        shap's own ``2 M + 2048`` for kernel.
+
+    Returns
+    -------
+    float array (M,)
+
+    Raises
+    ------
+    ArgumentError
+        The budget is too small for the method and the number of players.
+    """
+    players = len(game)
+    if players < 2:
+        return game(np.ones((1, players))) - game(np.zeros((1, players))) if players else np.zeros(0)
+    _check_budget(method, players, budget)
+    if method == "kernel":
+        explainer = _KernelExplainer(game, np.zeros((1, players)))
+        nsamples = "auto" if budget is None else budget
+        return explainer.shap_values(np.ones((1, players)), nsamples=nsamples, l1_reg=False, silent=True)[0]
+    if method == "permutation":
+        budget = budget or 10 * (2 * players + 1)
+        _evaluate_at_once(game, lambda function: _explain(function, method, players, budget))
+    return _explain(game, method, players, budget)
+
+
+def _explain(function, method, players, budget):
+    """One of shap's masker-based explainers over a function of M zeros and ones."""
+    masker = shap.maskers.Independent(np.zeros((1, players)))
+    if method == "partition":
+        masker = shap.maskers.Partition(np.zeros((1, players)), clustering=halving_tree(players))
+    with _undisturbed_numpy_random():  # shap reseeds when an explainer is made; the stream belongs to the call
+        kind = {"exact": "ExactExplainer", "permutation": "PermutationExplainer", "partition": "PartitionExplainer"}
+        explainer = getattr(shap, kind[method])(function, masker)
+    evaluations = {"exact": 2**players, "permutation": budget, "partition": budget or 500}[method]
+    return explainer(np.ones((1, players)), max_evals=evaluations, silent=True).values[0]
+
+
+def _evaluate_at_once(game, explain):
+    """Ask the explainer which coalitions it will want, and evaluate them in one batch.
+
+    Only for explainers whose coalitions do not depend on the values. The random stream is rewound,
+    so the real run draws the same ones and finds them known.
+    """
+    asked = []
+
+    def listen(coalitions):
+        asked.append(np.array(coalitions))
+        return np.zeros(len(coalitions))
+
+    with _undisturbed_numpy_random():
+        explain(listen)
+    game(np.concatenate(asked))
+
+
+class _KernelExplainer(shap.KernelExplainer):
+    """shap's, with a shorter way to write down a sample: here a coalition is its own row of data."""
+
+    def addsample(self, x, m, w):
+        self.synth_data[self.nsamplesAdded] = m
+        self.maskMatrix[self.nsamplesAdded] = m
+        self.kernelWeights[self.nsamplesAdded] = w
+        self.nsamplesAdded += 1
+
+
+@contextlib.contextmanager
+def seeded_numpy_random(seed):
+    """shap draws from NumPy's global generator: seed it for the block, then put the user's state back."""
+    with _undisturbed_numpy_random():
+        np.random.seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _undisturbed_numpy_random():
+    state = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def halving_tree(players):
+    """A clustering of neighbours: the row is halved, each half is halved, and so on.
+
+    Returns
+    -------
+    float array (M - 1, 4)
+        In the form of ``scipy.cluster.hierarchy.linkage``.
+
+    Examples
+    --------
+    >>> from keras_attn_xai.explain.shap_bridge import halving_tree
+    >>> halving_tree(3)[:, :2].astype(int)
+    array([[1, 2],
+           [0, 3]])
+    """
+    rows = []
+
+    def build(first, stop):
+        if stop - first == 1:
+            return first
+        middle = (first + stop) // 2
+        left, right = build(first, middle), build(middle, stop)
+        rows.append([left, right, stop - first, stop - first])
+        return players + len(rows) - 1
+
+    build(0, players)
+    tree = np.array(rows, float)
+    order = np.argsort(tree[:, 2], kind="stable")  # shap wants distances that grow
+    rank = np.empty(len(order), int)
+    rank[order] = np.arange(len(order))
+    tree = tree[order]
+    inner = tree[:, :2] >= players
+    tree[:, :2][inner] = players + rank[tree[:, :2][inner].astype(int) - players]
+    tree[:, 2] /= players
+    return tree
+
+
+def _check_budget(method, players, budget):
+    if method == "exact" and players > EXACT_LIMIT:
+        raise ArgumentError(
+            f"method='exact' evaluates 2^{players} coalitions for {players} players; the limit is {EXACT_LIMIT} "
+            "players. Use method='kernel' or 'permutation'."
+        )
+    least = {"exact": 2**players, "permutation": 2 * players + 1, "partition": 4, "kernel": players + 2}[method]
+    if budget is not None and budget < least:
+        raise ArgumentError(f"method='{method}' needs a budget of at least {least} for {players} players; received {budget}.")
+
+
+def to_shap(explanation):
+    """`Explanation.to_shap`."""
+    attribution = explanation.attribution
+    labels = np.array(explanation.labels, dtype=object)
+    return shap.Explanation(
+        values=np.array(attribution.values),
+        base_values=np.array(attribution.base),
+        data=labels,
+        feature_names=[f"position {i}" for i in range(labels.shape[1])] if len(labels) != 1 else list(labels[0]),
+        output_names=attribution.unit,
+    )
+
+
+def from_shap(explanation, *, target, unit, model):
+    """`Explanation.from_shap`."""
+    values = np.asarray(explanation.values)
+    if values.dtype == object or values.ndim > 2:
+        raise RecordError(
+            f"from_shap takes the values of one output, (B, S) or (S,); received shape {values.shape}, dtype "
+            f"{values.dtype}. Select an output with explanation[..., k]; pad ragged rows first."
+        )
+    rows = np.atleast_2d(values).astype(float)
+    if explanation.base_values is None:
+        raise RecordError("from_shap needs base_values; this shap.Explanation has none.")
+    base = np.broadcast_to(np.ravel(explanation.base_values).astype(float), (len(rows),))
+    data = explanation.data if explanation.data is not None else explanation.feature_names
+    names = np.arange(rows.shape[1]) if data is None else np.asarray(data, dtype=object)
+    labels = np.broadcast_to(names, rows.shape)
+    attribution = Attribution(
+        values=rows,
+        base=base,
+        output=base + rows.sum(1),
+        target=np.full(len(rows), target),
+        unit=unit,
+        method="shap",
+        evaluations=np.zeros(len(rows), int),
+        player_labels=labels,
+    )
+    provenance = Provenance(model=model, versions=(("shap", shap.__version__),))
+    return Explanation((), (attribution,), attribution.player_labels, provenance)

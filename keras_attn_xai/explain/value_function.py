@@ -1,0 +1,161 @@
+"""The compiled value function: coalitions of one row in, the target's value for each out.
+
+One traced function serves every row and every batch size; masked inputs are built on the device;
+a coalition that was evaluated before is looked up.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_attn_xai.capture.record import call_with_attention
+from keras_attn_xai.errors import ArgumentError
+
+DEFAULT_BATCH = 512
+
+
+class ValueFunction:
+    """A model as a function of which tokens are present.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With one token-id input (B, S).
+    target : Target
+    input_dtype : str
+        What the model takes ids as.
+    length : int or None
+        Positions per row; None where the model takes any number.
+    batch_size : int, default 512
+        Most rows the model is given at once.
+    """
+
+    def __init__(self, model, target, *, input_dtype="int32", length=None, batch_size=None):
+        self.model = model
+        self.target = target
+        self.batch_size = batch_size or DEFAULT_BATCH
+        ids = tf.TensorSpec([None, length], input_dtype)
+        self._explained = tf.function(self._explained_of, input_signature=[ids])
+        self._values = tf.function(
+            self._values_of,
+            input_signature=[
+                ids,
+                tf.TensorSpec([None, length], tf.bool),
+                ids,
+                tf.TensorSpec([None], tf.int32),
+            ],
+        )
+        self._attention = tf.function(self._attention_of, input_signature=[ids])
+        self._dtype = tf.as_dtype(input_dtype).as_numpy_dtype
+
+    def explained(self, ids):
+        """What a target is chosen from: array (B,) or (B, C) for ids (B, S)."""
+        return np.concatenate([self._run(self._explained, rows).numpy() for rows in self._batches(ids)])
+
+    def attention(self, ids):
+        """Attention weights of ids (B, S): dict of call name to array (B, H, T, S')."""
+        parts = [self._run(self._attention, rows) for rows in self._batches(ids)]
+        return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+
+    def games(self, ids, background, index, playing):
+        """One `Game` per row, its two ends already evaluated, all rows in one batch.
+
+        Parameters
+        ----------
+        ids : int array (B, S)
+        background : int array (R, S)
+        index : int array (B,)
+        playing : bool array (B, S)
+        """
+        ends = [self.values(present, ids, background, index) for present in (~playing, np.ones_like(playing))]
+        return [
+            Game(self, ids[row], background, index[row], np.flatnonzero(playing[row]), ends=(ends[0][row], ends[1][row]))
+            for row in range(len(ids))
+        ]
+
+    def values(self, present, ids, background, index):
+        """Values (N,) of coalitions ``present`` (N, S) of rows ``ids`` (N, S), averaged over background rows (R, S)."""
+        step = max(1, self.batch_size // len(background))
+        index = np.maximum(index, 0).astype(np.int32)
+        parts = [
+            self._run(self._values, ids[some], present[some], background.astype(self._dtype), index[some]).numpy()
+            for some in (slice(start, start + step) for start in range(0, len(present), step))
+        ]
+        return np.concatenate(parts).astype(np.float64)
+
+    def _explained_of(self, ids):
+        outputs, weights = call_with_attention(self.model, ids, training=False)
+        return self.target.explained(self.model, outputs, list(weights.values()))
+
+    def _values_of(self, ids, present, background, index):
+        rows = tf.where(present[:, None, :], ids[:, None, :], background[None])  # (N, R, S)
+        counts = tf.shape(rows)
+        flat = tf.ensure_shape(tf.reshape(rows, [-1, counts[2]]), [None, ids.shape[1]])
+        scalar = self.target.scalar(self._explained_of(flat), tf.repeat(index, counts[1]))
+        return tf.reduce_mean(tf.reshape(tf.cast(scalar, tf.float64), counts[:2]), axis=1)
+
+    def _attention_of(self, ids):
+        return call_with_attention(self.model, ids, training=False)[1]
+
+    def _batches(self, ids):
+        return [ids[start : start + self.batch_size] for start in range(0, len(ids), self.batch_size)]
+
+    def _run(self, function, ids, *rest):
+        try:
+            return function(ids.astype(self._dtype), *rest)
+        except tf.errors.InvalidArgumentError as error:
+            raise ArgumentError(
+                f"The model refused its input, token ids from {ids.min()} to {ids.max()} or the background: "
+                f"{error.message.splitlines()[0]}"
+            ) from None
+
+
+class Game:
+    """Coalitions of the players of one row.
+
+    Parameters
+    ----------
+    function : ValueFunction
+    ids : int array (S,)
+    background : int array (R, S)
+        What takes the place of an absent player, averaged over its rows.
+    index : int
+        The target's index.
+    players : int array (M,)
+        Their positions; every other position always keeps its own id.
+    ends : (float, float)
+        The values with no player and with every player.
+
+    Attributes
+    ----------
+    evaluations : int
+        Distinct coalitions evaluated so far.
+    """
+
+    def __init__(self, function, ids, background, index, players, *, ends):
+        self._function = function
+        self._row = (ids, background, index)
+        self.players = players
+        self.base, self.output = ends
+        nobody, everybody = np.packbits(np.array([[0], [1]]).repeat(len(players), axis=1).astype(bool), axis=1)
+        self._known = {nobody.tobytes(): self.base, everybody.tobytes(): self.output}
+
+    def __len__(self):
+        return len(self.players)
+
+    @property
+    def evaluations(self):
+        return len(self._known)
+
+    def __call__(self, coalitions):
+        """Values (N,) of coalitions (N, M), True (or 1) for a present player."""
+        coalitions = np.asarray(coalitions).astype(bool).reshape(-1, len(self.players))
+        keys = [row.tobytes() for row in np.packbits(coalitions, axis=1)]
+        fresh = {key: n for n, key in enumerate(keys) if key not in self._known}
+        if fresh:
+            ids, background, index = self._row
+            present = np.ones((len(fresh), len(ids)), bool)
+            present[:, self.players] = coalitions[list(fresh.values())]
+            rows = np.broadcast_to(ids, present.shape)
+            values = self._function.values(present, rows, background, np.broadcast_to(index, len(fresh)))
+            self._known.update(zip(fresh, values, strict=True))
+        return np.array([self._known[key] for key in keys])

@@ -1,0 +1,237 @@
+"""The tokenizer seam: texts in, ids and the user's own words out.
+
+Anything that turns a text into ids will do: a ``keras.layers.TextVectorization``, a Hugging Face
+``tokenizers.Tokenizer``, a `Vocabulary`, or a function of one text that returns ids, or ids and pieces.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_attn_xai.errors import ArgumentError, FileFormatError
+from keras_attn_xai.records import Labels, pad_labels
+
+WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]", re.UNICODE)
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Texts as a model takes them and as a person reads them.
+
+    Parameters
+    ----------
+    ids : int array (B, S)
+    pieces : tuples of strings (B, S)
+        Padding is ``""``.
+    mask : bool array (B, S)
+        True is a real token.
+    word_ids : int array (B, S)
+        The word a piece belongs to, counted from 0 in each text; -1 is padding.
+    """
+
+    ids: np.ndarray
+    pieces: Labels
+    mask: np.ndarray
+    word_ids: np.ndarray
+
+
+class Vocabulary:
+    """A plain word tokenizer: lower case, words and punctuation marks, one id per line of a list.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The word of each id. ``words[0]`` is the padding, ``words[1]`` stands for every unknown word.
+
+    Examples
+    --------
+    >>> from keras_attn_xai.text import Vocabulary
+    >>> vocabulary = Vocabulary(["", "[UNK]", "a", "good", "film", "."])
+    >>> vocabulary("A good movie.")
+    ([2, 3, 1, 5], ['A', 'good', 'movie', '.'])
+    """
+
+    def __init__(self, words):
+        self.words = tuple(words)
+        if len(self.words) < 3:
+            raise ArgumentError(f"A vocabulary needs padding, the unknown word and a word; received {len(self.words)}.")
+        self._ids = {word: i for i, word in enumerate(self.words)}
+
+    def __len__(self):
+        return len(self.words)
+
+    def __call__(self, text):
+        """Ids and pieces of one text; a piece is the word as it was written."""
+        pieces = WORD.findall(text)
+        return [self._ids.get(piece.lower(), 1) for piece in pieces], pieces
+
+    def id_of(self, word):
+        """The id of a word that must be there."""
+        if word not in self._ids:
+            raise ArgumentError(f"'{word}' is not in the vocabulary of {len(self.words)} words.")
+        return self._ids[word]
+
+    @classmethod
+    def build(cls, texts, *, size, unknown="[UNK]", special=()):
+        """The most frequent words of some texts.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        size : int
+            Words to keep, padding, unknown and special ones included.
+        unknown : str, default "[UNK]"
+        special : sequence of str
+            Words to put after the unknown one, such as a mask token.
+        """
+        counts: dict[str, int] = {}
+        for text in texts:
+            for word in WORD.findall(text.lower()):
+                counts[word] = counts.get(word, 0) + 1
+        first = ["", unknown, *special]
+        ranked = sorted((word for word in counts if word not in first), key=lambda word: (-counts[word], word))
+        return cls(first + ranked[: max(0, size - len(first))])
+
+    @classmethod
+    def read(cls, path):
+        """From a UTF-8 file with one word a line; line 1 (id 0) is the padding and may be empty."""
+        try:
+            lines = Path(path).read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise FileFormatError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
+        return cls(lines[:-1] if lines[-1] == "" else lines)
+
+    def write(self, path):
+        """One word a line, to be read back by `read`."""
+        Path(path).write_text("\n".join(self.words) + "\n", encoding="utf-8")
+
+
+def tokenize(tokenizer, texts, *, length=None, pad_id=0):
+    """Texts to ids and labelled pieces, padded to one length.
+
+    Parameters
+    ----------
+    tokenizer : callable or object
+        See the module.
+    texts : str or sequence of str
+    length : int, optional
+        Positions per row; by default the longest text's.
+    pad_id : int, default 0
+
+    Returns
+    -------
+    Tokens
+
+    Raises
+    ------
+    ArgumentError
+        An empty text, a text longer than ``length``, or a tokenizer that returns something else.
+
+    Examples
+    --------
+    >>> from keras_attn_xai.text import tokenize
+    >>> tokens = tokenize(lambda text: [len(word) for word in text.split()], ["so it goes", "well"])
+    >>> tokens.ids
+    array([[2, 2, 4],
+           [4, 0, 0]], dtype=int32)
+    >>> tokens.pieces[0]
+    ('so', 'it', 'goes')
+    """
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    encode = _encoder(tokenizer)
+    rows = []
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ArgumentError(f"Text {number} must be a string; received {type(text).__name__}.")
+        ids, pieces, words = encode(text)
+        if len(ids) == 0:
+            raise ArgumentError(f"Text {number} is empty: the tokenizer found nothing in {text[:40]!r}.")
+        if length is not None and len(ids) > length:
+            raise ArgumentError(f"Text {number} has {len(ids)} tokens; the model takes {length}. Shorten the text.")
+        rows.append((ids, pieces, words))
+    if not rows:
+        raise ArgumentError("Expected at least one text; received none.")
+    width = length or max(len(ids) for ids, _, _ in rows)
+    tokens = np.full((len(rows), width), pad_id, np.int32)
+    word_ids = np.full((len(rows), width), -1, np.int32)
+    for row, (ids, _, words) in enumerate(rows):
+        tokens[row, : len(ids)], word_ids[row, : len(ids)] = ids, words
+    return Tokens(tokens, pad_labels([pieces for _, pieces, _ in rows], width), word_ids >= 0, word_ids)
+
+
+def _encoder(tokenizer):
+    """A function of one text that returns ids, pieces and word numbers, all of one length."""
+    if hasattr(tokenizer, "encode_batch"):
+        return lambda text: _from_hugging_face(tokenizer.encode(text), text)
+    if hasattr(tokenizer, "get_vocabulary"):
+        vocabulary = tokenizer.get_vocabulary()
+        return lambda text: _from_words(text, lambda one: _trimmed(tokenizer([one])), vocabulary)
+    if callable(tokenizer):
+        return lambda text: _from_callable(tokenizer, text)
+    raise ArgumentError(
+        "A tokenizer is a callable, a keras.layers.TextVectorization or a tokenizers.Tokenizer; received "
+        f"{type(tokenizer).__name__}."
+    )
+
+
+def _from_hugging_face(encoding, text):
+    """Pieces are cut from the text itself, so they read as the user wrote them; special tokens keep their names."""
+    words, last = [], -1
+    real = [i for i, kept in enumerate(encoding.attention_mask) if kept]
+    for i in real:
+        own = encoding.word_ids[i]
+        if own is None or i == 0 or own != encoding.word_ids[i - 1]:
+            last += 1  # a special token is a word of its own
+        words.append(last)
+    pieces = [text[slice(*encoding.offsets[i])] or encoding.tokens[i] for i in real]
+    return [encoding.ids[i] for i in real], pieces, words
+
+
+def _from_callable(tokenizer, text):
+    result = tokenizer(text)
+    if isinstance(result, tuple) and len(result) == 2:
+        ids, pieces = list(result[0]), [str(piece) for piece in result[1]]
+        if len(ids) != len(pieces):
+            raise ArgumentError(f"The tokenizer returned {len(ids)} ids and {len(pieces)} pieces for {text[:40]!r}.")
+        return _integers(ids, text), pieces, list(range(len(ids)))
+    return _from_words(text, lambda one: _integers(tokenizer(one), text), None)
+
+
+def _from_words(text, encode, vocabulary):
+    """Ids alone came back: label each with the word it came from, if encoding word by word gives the same ids."""
+    ids = encode(text)
+    pieces, words = [], []
+    by_word = []
+    for number, word in enumerate(text.split()):
+        own = encode(word)
+        by_word += own
+        pieces += [word] if len(own) == 1 else [_name(one, vocabulary) for one in own]
+        words += [number] * len(own)
+    if by_word == ids:
+        return ids, pieces, words
+    return ids, [_name(one, vocabulary) for one in ids], list(range(len(ids)))
+
+
+def _name(token, vocabulary):
+    return str(token) if vocabulary is None else str(vocabulary[token])
+
+
+def _trimmed(ids):
+    """One row of ids without the padding a fixed-length tokenizer appends."""
+    row = np.asarray(ids).reshape(-1)
+    real = np.flatnonzero(row)
+    return [int(one) for one in row[: real[-1] + 1]] if len(real) else []
+
+
+def _integers(ids, text):
+    array = np.asarray(ids)
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        if array.size == 0:
+            return []
+        raise ArgumentError(
+            "The tokenizer must return ids, or ids and pieces; for "
+            f"{text[:40]!r} it returned shape {array.shape}, dtype {array.dtype}."
+        )
+    return [int(one) for one in array]
