@@ -13,7 +13,7 @@ _HOMES = {
     "expose_attention": "keras_attn_xai.capture",
     "AttentionExplainer": "keras_attn_xai.explain.explainer",
     "export_saved_model": "keras_attn_xai.export",
-    "align": "keras_attn_xai.align",
+    "align": "keras_attn_xai.alignment",
     "save_explanation": "keras_attn_xai.report",
     "load_explanation": "keras_attn_xai.report",
     "write_report": "keras_attn_xai.report",
@@ -21,7 +21,7 @@ _HOMES = {
     "Attribution": "keras_attn_xai.records",
     "Explanation": "keras_attn_xai.records",
     "Provenance": "keras_attn_xai.records",
-    "Alignment": "keras_attn_xai.align",
+    "Alignment": "keras_attn_xai.alignment",
 }
 
 __all__ = [*_HOMES, "__version__"]
@@ -29,15 +29,22 @@ __all__ = [*_HOMES, "__version__"]
 
 def __getattr__(name):
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("keras-attn-xai")
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(_HOMES[name])
-    value = module if module.__name__ == f"{__name__}.{name}" and name != "align" else getattr(module, name)
+    value = module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _version():
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("keras-attn-xai")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+unknown"
 
 
 def __dir__():

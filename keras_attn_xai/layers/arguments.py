@@ -35,20 +35,22 @@ def canonical(layer, query, value, key, kwargs):
     kwargs = dict(kwargs)
     query, value, key = tensors(layer, *split(layer, query, value, key))
     check_shapes(layer, query, value, key)
+    memory = query if value is None else value
     by_order = masks_by_order(layer, kwargs.pop("mask", None), value)
     lengths = kwargs.pop("lengths", None)
+    if lengths is not None:
+        if kwargs.get("value_mask") is not None:
+            raise MaskError(f"{layer.name}: lengths= is short for a value_mask=; pass one of the two.")
+        kwargs["value_mask"] = first_ones(layer, lengths, memory)
     for name, tensor, given in zip(MASKS, (query, value, key), by_order, strict=True):
         mask = kwargs.get(name)
         mask = given if mask is None else mask
         mask = attached_mask(tensor) if mask is None else mask
-        kwargs[name] = checked_mask(layer, name, mask, tensor)
-    memory = query if value is None else value
-    if lengths is not None:
-        kwargs["value_mask"] = first_ones(lengths, memory)
-    if value is None:  # self-attention: one mask, whichever name it came under
-        own = kwargs["query_mask"] if kwargs["query_mask"] is not None else kwargs["value_mask"]
-        both = own if lengths is None else kwargs["value_mask"]
-        kwargs["query_mask"] = kwargs["value_mask"] = both
+        kwargs[name] = checked_mask(layer, name, mask, memory if tensor is None else tensor)
+    if value is None:  # self-attention: one mask serves as both, unless each was given
+        own, other = kwargs["query_mask"], kwargs["value_mask"]
+        kwargs["query_mask"] = other if own is None else own
+        kwargs["value_mask"] = own if other is None else other
     check_attention_mask(layer, kwargs.get("attention_mask"), query, memory)
     check_score_bias(layer, kwargs.get("score_bias"), query, memory)
     return query, value, key, kwargs
@@ -68,11 +70,7 @@ def split(layer, query, value, key):
 
 def tensors(layer, *inputs):
     """Arrays become tensors of the layer's dtype; tensors keep the masks they carry."""
-    return tuple(
-        given if given is None or hasattr(given, "_keras_history") or ops.is_tensor(given)
-        else ops.convert_to_tensor(given, dtype=layer.compute_dtype)
-        for given in inputs
-    )  # fmt: skip
+    return tuple(given if given is None else as_tensor(given, dtype=layer.compute_dtype) for given in inputs)
 
 
 def check_shapes(layer, query, value, key):
@@ -124,9 +122,7 @@ def checked_mask(layer, name, mask, tensor):
     if mask is None:
         return None
     mask = boolean(layer, name, mask)
-    if tensor is None and name == "value_mask":
-        return mask  # self-attention: the value is the query
-    expected = (None, None) if tensor is None else tuple(tensor.shape[:2])
+    expected = tuple(tensor.shape[:2])
     if len(mask.shape) != 2 or not all(map(agree, mask.shape, expected)):
         raise MaskError(
             f"{layer.name}: {name} must have shape (batch, positions) = {expected}; received {tuple(mask.shape)}."
@@ -165,7 +161,7 @@ def check_score_bias(layer, bias, query, memory):
 
 def boolean(layer, name, mask):
     """The mask as a tensor; anything but booleans is refused, because its sign could be read either way."""
-    mask = mask if hasattr(mask, "_keras_history") else ops.convert_to_tensor(mask)
+    mask = as_tensor(mask)
     dtype = keras.backend.standardize_dtype(mask.dtype)
     if dtype != "bool":
         raise MaskError(
@@ -176,11 +172,23 @@ def boolean(layer, name, mask):
     return mask
 
 
-def first_ones(lengths, memory):
+def first_ones(layer, lengths, memory):
     """Mask (B, S) that keeps the first ``lengths[b]`` positions; works while S is still unknown."""
-    lengths = lengths if hasattr(lengths, "_keras_history") else ops.convert_to_tensor(lengths)
+    lengths = as_tensor(lengths)
+    if len(lengths.shape) != 1 or not agree(lengths.shape[0], memory.shape[0]):
+        raise ShapeError(
+            f"{layer.name}: lengths must have shape (batch,) = ({memory.shape[0]},), one number a row; received "
+            f"{tuple(lengths.shape)}."
+        )
     position = ops.cumsum(ops.ones_like(memory[..., 0], dtype="int32"), axis=1)
     return ops.less_equal(position, ops.expand_dims(ops.cast(lengths, "int32"), 1))
+
+
+def as_tensor(given, *, dtype=None):
+    """``given`` itself if it is a tensor, symbolic or not, else a tensor of ``dtype``."""
+    if isinstance(given, keras.KerasTensor) or ops.is_tensor(given):
+        return given
+    return ops.convert_to_tensor(given, dtype=dtype)
 
 
 def agree(size, other):

@@ -8,19 +8,20 @@ and pass it on as an explicit argument, so that it becomes an edge of the graph.
 import inspect
 
 import keras
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 
 from keras_attn_xai.errors import ModelError
 
 
 def attached_mask(tensor):
     """The mask Keras attached to ``tensor``, or None."""
-    return getattr(tensor, "_keras_mask", None)
+    return get_keras_mask(tensor)
 
 
 def attach_mask(tensor, mask):
     """Let the layers after this one see ``mask`` on ``tensor``."""
     if mask is not None:
-        tensor._keras_mask = mask
+        set_keras_mask(tensor, mask)
 
 
 def refuse_tuple_inside_sequential(layer):

@@ -1,0 +1,150 @@
+"""How far attention and attribution agree: pure functions of two arrays (B, S) and a mask.
+
+Every measure is per row; `bootstrap_interval` turns rows into a mean with an interval.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from keras_attn_xai.errors import ArgumentError, ShapeError
+
+
+class Interval(NamedTuple):
+    """A mean over rows and its bootstrap confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    rows: int
+
+
+def kendall_tau(a, b, *, mask=None):
+    """Kendall's tau-b between two rankings of the same positions, row by row.
+
+    Parameters
+    ----------
+    a, b : float arrays (B, S)
+        For attention against attribution pass ``abs(attribution)``: attention has no sign.
+    mask : bool array (B, S), optional
+        True is a position to compare.
+
+    Returns
+    -------
+    float array (B,)
+        In [-1, 1]; 1 is the same order, -1 the reverse, 0 no relation. NaN where a row has fewer than
+        two positions or is constant, because then it has no order.
+
+    References
+    ----------
+    Kendall 1945, "The treatment of ties in ranking problems"; used for attention by Jain and Wallace
+    2019 (arXiv:1902.10186), section 4.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.metrics import kendall_tau
+    >>> kendall_tau(np.array([[0.1, 0.2, 0.7]]), np.array([[1.0, 2.0, 3.0]]))
+    array([1.])
+    """
+    a, b, mask = _rows(a, b, mask)
+    return np.array([_tau(x[keep], y[keep]) for x, y, keep in zip(a, b, mask, strict=True)])
+
+
+def top_k_overlap(a, b, *, k=3, mask=None):
+    """Share of the k largest positions that two arrays have in common, row by row.
+
+    Parameters
+    ----------
+    a, b : float arrays (B, S)
+    k : int, default 3
+        A row with fewer positions is compared on all it has.
+    mask : bool array (B, S), optional
+
+    Returns
+    -------
+    float array (B,)
+        In [0, 1]; 1 means the same k positions. NaN for a row without positions. Ties go to the
+        earlier position.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.metrics import top_k_overlap
+    >>> top_k_overlap(np.array([[4, 3, 2, 1]]), np.array([[1, 4, 3, 2]]), k=2)
+    array([0.5])
+    """
+    if not isinstance(k, (int, np.integer)) or k < 1:
+        raise ArgumentError(f"k must be a positive integer; received {k!r}.")
+    a, b, mask = _rows(a, b, mask)
+    kept = np.minimum(k, mask.sum(1))
+    first, second = (_rank(np.where(mask, x, -np.inf)) < kept[:, None] for x in (a, b))
+    shared = (first & second & mask).sum(1)
+    return np.divide(shared, kept, out=np.full(len(a), np.nan), where=kept > 0)
+
+
+def bootstrap_interval(values, *, confidence=0.95, resamples=2000, seed=0):
+    """Mean over rows with a percentile bootstrap interval.
+
+    Parameters
+    ----------
+    values : float array (B,)
+        NaN rows are left out.
+    confidence : float, default 0.95
+    resamples : int, default 2000
+    seed : int, default 0
+
+    Returns
+    -------
+    Interval
+        ``mean``, ``low``, ``high`` in the unit of the values, and how many rows counted. With fewer
+        than two rows the interval is NaN.
+
+    References
+    ----------
+    Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13 (``scipy.stats.bootstrap``).
+
+    Examples
+    --------
+    >>> from keras_attn_xai.metrics import bootstrap_interval
+    >>> bootstrap_interval([0.5, 0.5, 0.5]).mean
+    0.5
+    """
+    values = np.asarray(values, float).ravel()
+    values = values[~np.isnan(values)]
+    if len(values) < 2:
+        mean = float(values.mean()) if len(values) else float("nan")
+        return Interval(mean, float("nan"), float("nan"), len(values))
+    found = stats.bootstrap(
+        (values,), np.mean, confidence_level=confidence, n_resamples=resamples, method="percentile", rng=seed
+    ).confidence_interval
+    return Interval(float(values.mean()), float(found.low), float(found.high), len(values))
+
+
+def _tau(x, y):
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        return stats.kendalltau(x, y).statistic
+
+
+def _rank(x):
+    """0 for the largest of a row, 1 for the next; ties to the earlier position."""
+    order = np.argsort(-x, axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(x.shape[1])[None], axis=1)
+    return ranks
+
+
+def _rows(a, b, mask):
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    mask = np.ones(a.shape, bool) if mask is None else np.asarray(mask)
+    if a.ndim != 2 or a.shape != b.shape or a.shape != mask.shape or mask.dtype != bool:
+        raise ShapeError(
+            f"Expected two arrays (rows, positions) and a boolean mask of one shape; received {a.shape}, {b.shape} "
+            f"and {mask.shape} of dtype {mask.dtype}."
+        )
+    return a, b, mask

@@ -1,0 +1,200 @@
+"""The signature picture: one text tinted twice, by attention and by SHAP, over bars on one ruler."""
+
+import numpy as np
+
+from keras_attn_xai.alignment import align
+from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.metrics import kendall_tau, top_k_overlap
+from keras_attn_xai.plots.canvas import Canvas
+from keras_attn_xai.plots.theme import DARK, LIGHT, tint
+from keras_attn_xai.plots.words import LINE, draw_words, set_lines
+
+WIDTH = 9.0  # inches
+MARGIN = 0.45  # inches on either side
+SIZE = 11.0  # points
+NAMED = 45  # more words than this are numbered under the bars instead of named
+BAR_HEIGHT = 1.05  # inches of a bar panel
+
+
+def plot_side_by_side(
+    explanation, *, map=None, heads="mean", query="mean over unmasked", merge=None, class_names=None, dark=False, fig=None
+):
+    """One text tinted twice, by attention and by SHAP, with bars on one ruler.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Of one row: ``explanation[3]``.
+    map, heads, query, merge
+        Which attention, and how it is brought onto the ruler; see `keras_attn_xai.align`.
+    class_names : sequence of str, optional
+        A name for each class of the model's output.
+    dark : bool, default False
+    fig : matplotlib.figure.Figure, optional
+        Draw here (its size is set to fit); by default a new figure outside pyplot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Four axes, top to bottom: tinted words and bars of attention, bars and tinted words of SHAP.
+        Save it with ``figure.savefig(path)``.
+
+    Raises
+    ------
+    ArgumentError
+        Not one row, or no map that fits.
+
+    Examples
+    --------
+    >>> from keras_attn_xai import AttentionMap, Attribution, Explanation, Provenance, plots
+    >>> words = [["a", "fine", "film"]]
+    >>> moved = Attribution(
+    ...     values=[[0.0, 2.0, 1.0]], base=[0.0], output=[3.0], target=[1], unit="log-odds", method="exact",
+    ...     evaluations=[8], player_labels=words,
+    ... )
+    >>> seen = AttentionMap("att", [[[[0.1, 0.6, 0.3]]]], [["query"]], words)
+    >>> figure = plots.plot_side_by_side(Explanation((seen,), (moved,), words, Provenance("m")))
+    >>> [bar.get_height() for bar in figure.axes[1].patches]
+    [0.1, 0.6, 0.3]
+    """
+    if len(explanation) != 1:
+        raise ArgumentError(f"Expected an explanation of one row; received {len(explanation)}. Pass explanation[i].")
+    alignment = align(explanation, map=map, heads=heads, query=query, merge=merge)
+    keep = alignment.mask[0]
+    words = [label for label, real in zip(alignment.labels[0], keep, strict=True) if real]
+    attention, moved = alignment.attention[0, keep], alignment.attribution[0, keep]
+    theme = DARK if dark else LIGHT
+    fig = Canvas() if fig is None else fig
+    placed = set_lines(fig, words, width=(WIDTH - 2 * MARGIN) * 72, size=SIZE)
+    top, bars, mirror, bottom = _panels(fig, theme, placed, words)
+    unit = explanation.attribution.unit
+    draw_words(top, placed, [tint(theme, theme.attention, one) for one in _strength(attention)], size=SIZE, ink=theme.ink)
+    shades = [
+        tint(theme, theme.toward if value > 0 else theme.against, one)
+        for value, one in zip(moved, _strength(moved), strict=True)
+    ]
+    draw_words(bottom, placed, shades, size=SIZE, ink=theme.ink)
+    _bars(bars, attention, [theme.attention] * len(words), "attention", theme)
+    _bars(mirror, moved, [theme.toward if value > 0 else theme.against for value in moved], f"SHAP ({unit})", theme)
+    _name_positions(mirror, words, theme)
+    said = _answer(explanation.attribution, class_names)
+    top.set_title(said, loc="left", fontsize=SIZE + 2, color=theme.ink, pad=30, fontweight="bold")
+    _heading(top, "Where the model looked: attention", theme)
+    _heading(bottom, f"What moved the answer: SHAP, in {unit}", theme, _legend(theme))
+    fig.text(MARGIN / WIDTH, 0.16 / fig.get_figheight(), caption(alignment), fontsize=SIZE - 1.5, color=theme.faint)
+    return fig
+
+
+def caption(alignment):
+    """How far the two agree on one row, in words.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        Of one row.
+
+    Returns
+    -------
+    str
+    """
+    a, b, mask = alignment.attention, np.abs(alignment.attribution), alignment.mask
+    tau = kendall_tau(a, b, mask=mask)[0]
+    shared = top_k_overlap(a, b, k=3, mask=mask)[0]
+    order = "no order to compare" if np.isnan(tau) else f"Kendall tau {tau:+.2f}"
+    compared = min(3, int(mask.sum()))
+    same = 0 if np.isnan(shared) else round(shared * compared)
+    return (
+        f"Agreement of attention with |SHAP|: {order} (1 = same order, 0 = unrelated); "
+        f"{same} of the {compared} strongest words shared.\n"
+        f"Attention map '{alignment.map}', heads: {alignment.heads}, query: {alignment.query}."
+    )
+
+
+def _answer(attribution, class_names):
+    """What the model said, as a title."""
+    target, output = int(attribution.target[0]), float(attribution.output[0])
+    if class_names is not None and not 0 <= target < len(class_names):
+        raise ArgumentError(f"class_names has {len(class_names)} names; the row's target is class {target}.")
+    name = f"output {target}" if class_names is None else class_names[target]
+    name = "the target" if target < 0 and class_names is None else name
+    if attribution.unit == "log-odds":
+        return f"The model's answer: {name}, {1 / (1 + np.exp(-output)):.0%} (log-odds {output:+.2f})"
+    return f"The model's answer: {name} = {output:.3g}"
+
+
+def _strength(values):
+    """Magnitudes as a share of the largest."""
+    largest = np.abs(values).max(initial=0.0)
+    return np.abs(values) / largest if largest > 0 else np.zeros(len(values))
+
+
+def _panels(fig, theme, placed, words):
+    """Four axes stacked top to bottom, in inches, and the page behind them."""
+    text = (placed[-1][2] + 1 if placed else 1) * LINE * SIZE / 72
+    named = len(words) <= NAMED
+    ruler = 0.14 + 0.072 * min(16, max(map(len, words), default=1)) if named else 0.3
+    heights = {"title": 0.75, "top": text, "a": 0.12, "bars": BAR_HEIGHT, "b": 0.1, "mirror": BAR_HEIGHT}
+    heights |= {"ruler": ruler + 0.42, "bottom": text, "caption": 0.62}
+    total = sum(heights.values())
+    fig.set_size_inches(WIDTH, total)
+    fig.set_facecolor(theme.page)
+    axes, edge = {}, total
+    for name, height in heights.items():
+        edge -= height
+        if name in ("top", "bars", "mirror", "bottom"):
+            box = (MARGIN / WIDTH, edge / total, 1 - 2 * MARGIN / WIDTH, height / total)
+            axes[name] = fig.add_axes(box, label=name)
+            axes[name].set_facecolor(theme.page)
+    for name in ("top", "bottom"):
+        axes[name].set_xlim(0, (WIDTH - 2 * MARGIN) * 72)
+    axes["bars"].sharex(axes["mirror"])
+    return axes["top"], axes["bars"], axes["mirror"], axes["bottom"]
+
+
+def _bars(ax, values, colours, label, theme):
+    ax.bar(np.arange(len(values)), values, color=colours, width=0.8)
+    ax.axhline(0, color=theme.faint, linewidth=0.6)
+    ax.set_xlim(-0.6, max(len(values), 8) - 0.4)
+    ax.set_ylabel(label, fontsize=SIZE - 3, color=theme.faint)
+    ax.yaxis.set_label_coords(-0.025, 0.5)
+    ax.locator_params(axis="y", nbins=3)
+    ax.tick_params(axis="y", direction="in", pad=-18, labelsize=SIZE - 4, colors=theme.faint, length=0)
+    ax.tick_params(axis="x", length=0, labelbottom=False)
+    for label in ax.get_yticklabels():
+        label.set_visible(False)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    largest = np.abs(values).max(initial=0.0)
+    ax.annotate(
+        f"largest {largest:.2g}", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=SIZE - 4,
+        color=theme.faint,
+    )  # fmt: skip
+
+
+def _name_positions(ax, words, theme):
+    """The ruler both panels share: words while they fit, numbers beyond."""
+    ax.tick_params(axis="x", labelbottom=True, colors=theme.ink)
+    if len(words) <= NAMED:
+        short = [word if len(word) <= 16 else word[:15] + "…" for word in words]
+        ax.set_xticks(np.arange(len(words)), short, rotation=90, fontsize=SIZE - 3, parse_math=False)
+    else:
+        ax.set_xlabel("position", fontsize=SIZE - 3, color=theme.faint)
+        ax.tick_params(axis="x", labelsize=SIZE - 3)
+
+
+def _heading(ax, text, theme, parts=()):
+    """A line above a text, with coloured words after it."""
+    ax.annotate(
+        text, (0, 1), xytext=(0, 8), xycoords="axes fraction", textcoords="offset points", fontsize=SIZE, color=theme.ink
+    )
+    offset = 330
+    for part, colour in parts:
+        ax.annotate(
+            part, (0, 1), xytext=(offset, 8), xycoords="axes fraction", textcoords="offset points", fontsize=SIZE - 1,
+            color=colour, fontweight="bold",
+        )  # fmt: skip
+        offset += 105
+
+
+def _legend(theme):
+    return (("■ for the answer", theme.toward), ("■ against it", theme.against))

@@ -1,0 +1,38 @@
+"""Colours of the pictures, light and dark; told apart by colour-blind readers too."""
+
+from dataclasses import dataclass
+
+from matplotlib.colors import to_rgb
+
+
+@dataclass(frozen=True)
+class Theme:
+    """A page and the colours on it.
+
+    Blue and vermilion are Okabe and Ito's; purple stands apart from both in hue and lightness.
+    """
+
+    page: str
+    ink: str
+    faint: str
+    attention: str
+    toward: str
+    against: str
+
+
+LIGHT = Theme("#ffffff", "#1b1b1f", "#6b6b76", "#6a4fb3", "#d55e00", "#0072b2")
+DARK = Theme("#16161a", "#ececf1", "#9a9aa8", "#9d84f0", "#f0803c", "#4aa8e0")
+STRONGEST = 0.72  # of the colour in a tint, so that ink stays readable on it
+
+
+def tint(theme, colour, strength):
+    """The page with ``strength`` in [0, 1] of a colour laid over it, as red, green and blue.
+
+    Examples
+    --------
+    >>> from keras_attn_xai.plots.theme import LIGHT, tint
+    >>> tint(LIGHT, "#000000", 0)
+    (1.0, 1.0, 1.0)
+    """
+    share = STRONGEST * min(max(float(strength), 0.0), 1.0)
+    return tuple((1 - share) * page + share * ink for page, ink in zip(to_rgb(theme.page), to_rgb(colour), strict=True))
