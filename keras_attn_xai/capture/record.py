@@ -43,12 +43,14 @@ def recording(model):
     try:
         for name, layer in attention_layers(model):
             # on the instance and past Keras' attribute tracking: other layers of the class keep theirs
+            wrapped.append((layer, layer.__dict__.get(seams.seam(layer))))  # one is there if a view holds a view
             layer.__dict__[seams.seam(layer)] = seams.through_seam(layer, recorder(name))
-            wrapped.append(layer)
         yield weights
     finally:
-        for layer in wrapped:
+        for layer, before in wrapped:
             layer.__dict__.pop(seams.seam(layer), None)
+            if before is not None:
+                layer.__dict__[seams.seam(layer)] = before
 
 
 def call_with_attention(model, inputs, *, training=None):
@@ -69,10 +71,15 @@ def call_with_attention(model, inputs, *, training=None):
     Raises
     ------
     ModelError
-        An attention layer ran inside a loop of the graph, from which nothing can be brought out.
+        An attention layer ran inside a loop of the graph, from which nothing can be brought out, or none ran.
     """
     with recording(model) as weights:
         outputs = model(inputs, training=training)
+    if not weights:
+        raise ModelError(
+            f"No attention layer of the model '{model.name}' ran. If its call, or that of a layer in it, is under "
+            "tf.function, an earlier trace hides them: take the tf.function off."
+        )
     here = getattr(keras.tree.flatten(outputs)[0], "graph", None)
     for name, tensor in weights.items():
         if getattr(tensor, "graph", None) is not here:

@@ -51,9 +51,9 @@ def _parts(value):
     if isinstance(value, keras.Layer):
         return [("", value)]
     if isinstance(value, (list, tuple)):
-        return [(f"/{i}", part) for i, part in enumerate(value) if isinstance(part, keras.Layer)]
+        value = dict(enumerate(value))
     if isinstance(value, dict):
-        return [(f"/{name}", part) for name, part in value.items() if isinstance(part, keras.Layer)]
+        return [(f"/{name}{suffix}", part) for name, held in value.items() for suffix, part in _parts(held)]
     return []
 
 
