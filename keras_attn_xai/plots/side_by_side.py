@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_attn_xai.alignment import align
+from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import kendall_tau, top_k_overlap
 from keras_attn_xai.plots.canvas import Canvas
@@ -59,6 +60,7 @@ def plot_side_by_side(
     """
     if len(explanation) != 1:
         raise ArgumentError(f"Expected an explanation of one row; received {len(explanation)}. Pass explanation[i].")
+    said = answer(explanation.attribution, class_names)
     alignment = align(explanation, map=map, heads=heads, query=query, merge=merge)
     keep = alignment.mask[0]
     words = [label for label, real in zip(alignment.labels[0], keep, strict=True) if real]
@@ -77,8 +79,7 @@ def plot_side_by_side(
     _bars(bars, attention, [theme.attention] * len(words), "attention", theme)
     _bars(mirror, moved, [theme.toward if value > 0 else theme.against for value in moved], f"SHAP ({unit})", theme)
     _name_positions(mirror, words, theme)
-    said = _answer(explanation.attribution, class_names)
-    top.set_title(said, loc="left", fontsize=SIZE + 2, color=theme.ink, pad=30, fontweight="bold")
+    top.set_title(f"The model's answer: {said}", loc="left", fontsize=SIZE + 2, color=theme.ink, pad=30, fontweight="bold")
     _heading(top, "Where the model looked: attention", theme)
     _heading(bottom, f"What moved the answer: SHAP, in {unit}", theme, _legend(theme))
     fig.text(MARGIN / WIDTH, 0.16 / fig.get_figheight(), caption(alignment), fontsize=SIZE - 1.5, color=theme.faint)
@@ -104,22 +105,10 @@ def caption(alignment):
     compared = min(3, int(mask.sum()))
     same = 0 if np.isnan(shared) else round(shared * compared)
     return (
-        f"Agreement of attention with |SHAP|: {order} (1 = same order, 0 = unrelated); "
-        f"{same} of the {compared} strongest words shared.\n"
+        f"Attention against |SHAP|: {order} (1: same order, 0: unrelated); "
+        f"{same} of the {compared} strongest words in common.\n"
         f"Attention map '{alignment.map}', heads: {alignment.heads}, query: {alignment.query}."
     )
-
-
-def _answer(attribution, class_names):
-    """What the model said, as a title."""
-    target, output = int(attribution.target[0]), float(attribution.output[0])
-    if class_names is not None and not 0 <= target < len(class_names):
-        raise ArgumentError(f"class_names has {len(class_names)} names; the row's target is class {target}.")
-    name = f"output {target}" if class_names is None else class_names[target]
-    name = "the target" if target < 0 and class_names is None else name
-    if attribution.unit == "log-odds":
-        return f"The model's answer: {name}, {1 / (1 + np.exp(-output)):.0%} (log-odds {output:+.2f})"
-    return f"The model's answer: {name} = {output:.3g}"
 
 
 def _strength(values):
@@ -132,9 +121,9 @@ def _panels(fig, theme, placed, words):
     """Four axes stacked top to bottom, in inches, and the page behind them."""
     text = (placed[-1][2] + 1 if placed else 1) * LINE * SIZE / 72
     named = len(words) <= NAMED
-    ruler = 0.14 + 0.072 * min(16, max(map(len, words), default=1)) if named else 0.3
+    ruler = 0.1 + 0.06 * min(16, max(map(len, words), default=1)) if named else 0.3
     heights = {"title": 0.75, "top": text, "a": 0.12, "bars": BAR_HEIGHT, "b": 0.1, "mirror": BAR_HEIGHT}
-    heights |= {"ruler": ruler + 0.42, "bottom": text, "caption": 0.62}
+    heights |= {"ruler": ruler + 0.4, "bottom": text, "caption": 0.62}
     total = sum(heights.values())
     fig.set_size_inches(WIDTH, total)
     fig.set_facecolor(theme.page)

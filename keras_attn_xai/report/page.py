@@ -7,6 +7,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from keras_attn_xai.alignment import align
+from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import bootstrap_interval, kendall_tau, top_k_overlap
 from keras_attn_xai.writing import write_whole_file
@@ -95,11 +96,10 @@ def _text(explanation, class_names, merge):
         "has_map": seen is not None,
         "map": seen.map if seen is not None else "",
         "reductions": f"heads: {seen.heads}, query: {seen.query}" if seen is not None else "",
-        "answer": _answer(attribution, class_names),
+        "answer": answer(attribution, class_names),
         "unit": attribution.unit,
         "method": attribution.method,
         "base": float(attribution.base[0]),
-        "output": float(attribution.output[0]),
         "gap": float(attribution.relative_gap[0]),
         "evaluations": int(attribution.evaluations[0]),
         **_agreement(seen),
@@ -121,15 +121,6 @@ def _share(values):
     """Each value as a percentage of the largest magnitude, signed."""
     largest = np.abs(values).max(initial=0.0)
     return [round(100 * float(value) / largest, 1) if largest > 0 else 0.0 for value in values]
-
-
-def _answer(attribution, class_names):
-    target, output = int(attribution.target[0]), float(attribution.output[0])
-    if class_names is not None and not 0 <= target < len(class_names):
-        raise ArgumentError(f"class_names has {len(class_names)} names; a row's target is class {target}.")
-    name = class_names[target] if class_names is not None else f"output {target}" if target >= 0 else "the target"
-    probability = 1 / (1 + np.exp(-output)) if attribution.unit == "log-odds" else None
-    return {"name": name, "probability": probability, "output": output}
 
 
 def _summary(texts):

@@ -1,0 +1,176 @@
+"""The command line: parse, call one public function, print.
+
+Nothing slow is imported before a command needs it, and a user's mistake ends in one sentence and exit code 2.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from keras_attn_xai.errors import ArgumentError, AttnXaiError, FileFormatError
+
+LIBRARIES = ("keras-attn-xai", "tensorflow", "keras", "shap", "numpy", "scipy", "matplotlib")
+
+
+def main(argv=None):
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        By default the process' own arguments.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 2 the input cannot be used (argparse exits with 2 by itself).
+    """
+    arguments = _parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up talk, not its errors
+    try:
+        return arguments.run(arguments)
+    except (AttnXaiError, OSError) as error:
+        print(f"keras-attn-xai {arguments.command}: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"keras-attn-xai {arguments.command}: stopped; nothing was written.", file=sys.stderr)
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="keras-attn-xai", description="Attention and SHAP of Keras models, side by side."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="train a small model on movie reviews, explain it, write a page")
+    demo.add_argument("--out", default="demo-output", metavar="DIR", help="folder to write (default: %(default)s)")
+    demo.add_argument("--sentences", type=_positive, default=120, help="held-out sentences (default: %(default)s)")
+    demo.add_argument("--epochs", type=_positive, default=4, help="training epochs (default: %(default)s)")
+    demo.set_defaults(run=_demo)
+
+    explain = commands.add_parser("explain", help="explain a model of your own on texts of your own")
+    explain.add_argument("model", metavar="MODEL.keras", help="a Keras model that reads token ids")
+    explain.add_argument("--texts", required=True, metavar="FILE", help="UTF-8, one text a line")
+    explain.add_argument("--vocabulary", required=True, metavar="FILE", help="UTF-8, one token a line; line 1 is id 0")
+    explain.add_argument("--mask-token", required=True, metavar="TOKEN", help="stands for an absent word, as [MASK]")
+    explain.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    explain.add_argument("--classes", metavar="A,B,...", help="a name for each class of the model's output")
+    explain.add_argument("--method", default="auto", help="auto, exact, permutation, partition or kernel")
+    explain.add_argument("--budget", type=_positive, help="evaluations per text")
+    explain.add_argument("--seed", type=int, default=0, help="of the sampling (default: %(default)s)")
+    explain.set_defaults(run=_explain)
+
+    info = commands.add_parser("info", help="print versions")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _demo(arguments):
+    from keras_attn_xai.demo import run_demo, summary
+
+    print(summary(run_demo(arguments.out, sentences=arguments.sentences, epochs=arguments.epochs, say=_say)))
+    return 0
+
+
+def _explain(arguments):
+    texts = _lines(arguments.texts)
+    from keras_attn_xai.text import Vocabulary
+
+    vocabulary = Vocabulary.read(_existing(arguments.vocabulary))
+    background = vocabulary.id_of(arguments.mask_token)
+    model = _load(arguments.model)
+    from keras_attn_xai.explain.explainer import AttentionExplainer
+
+    explainer = AttentionExplainer(model, background, method=arguments.method, tokenizer=vocabulary, seed=arguments.seed)
+    explanation = explainer(texts, budget=arguments.budget)
+    if not explanation.attention:
+        _say(f"The model '{model.name}' has no attention layer, so there is no map; SHAP is shown alone.")
+    for name in _write(explanation, arguments):
+        print(os.path.join(arguments.out, name))
+    return 0
+
+
+def _write(explanation, arguments):
+    """The page, the bundle and a picture per text, all or none; the names of what was written."""
+    from keras_attn_xai.plots import plot_side_by_side
+    from keras_attn_xai.report import save_explanation, write_report
+    from keras_attn_xai.writing import whole_folder
+
+    classes = arguments.classes.split(",") if arguments.classes else None
+    with whole_folder(arguments.out, ours="report.html") as folder:
+        write_report(explanation, folder / "report.html", class_names=classes)
+        save_explanation(explanation, folder / "explanations")
+        if explanation.attention:
+            (folder / "pictures").mkdir()
+            for row in range(len(explanation)):
+                figure = plot_side_by_side(explanation[row], class_names=classes)
+                figure.savefig(folder / "pictures" / f"text_{row + 1}.png", dpi=150)
+        return sorted(entry.name for entry in folder.iterdir())
+
+
+def _info(arguments):
+    from importlib.metadata import PackageNotFoundError, version
+
+    print(f"python {sys.version.split()[0]}")
+    for name in LIBRARIES:
+        try:
+            print(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            print(f"{name} not installed")
+    return 0
+
+
+def _load(path):
+    """A Keras model from disk; whatever Keras says of a bad file becomes one sentence."""
+    path = _existing(path)
+    import keras
+
+    import keras_attn_xai.capture
+    import keras_attn_xai.layers  # noqa: F401  registers the layers a model may contain
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises many kinds for an unreadable file
+        raise FileFormatError(f"{path} is not a Keras model that can be loaded: {_sentence(error)}") from None
+
+
+def _lines(path):
+    """The texts of a file, one a line; blank lines at the end are not texts."""
+    try:
+        lines = _existing(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
+    empty = [number for number, line in enumerate(lines, 1) if not line.strip()]
+    if empty:
+        raise ArgumentError(f"{path}: line {empty[0]} is an empty text.")
+    return lines
+
+
+def _existing(path):
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}.")
+    return Path(path)
+
+
+def _sentence(error):
+    """The first line of a message; an OSError's own text without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else error.strerror
+    return str(error).strip().split("\n")[0]
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def _say(line):
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
