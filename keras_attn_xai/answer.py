@@ -43,9 +43,7 @@ def answer(attribution, class_names=None):
     target, output = int(attribution.target[0]), float(attribution.output[0])
     if class_names is not None and not 0 <= target < len(class_names):
         raise ArgumentError(f"class_names has {len(class_names)} names; a row's target is class {target}.")
-    if class_names is not None:
-        name = str(class_names[target])
-    else:
-        name = f"output {target}" if target >= 0 else "the target"
+    unnamed = f"output {target}" if target >= 0 else "the target"
+    name = unnamed if class_names is None else str(class_names[target])
     is_log_odds = attribution.unit == "log-odds"
     return Answer(name, float(1 / (1 + np.exp(-output))) if is_log_odds else None, output, attribution.unit)

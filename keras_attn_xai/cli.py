@@ -83,7 +83,9 @@ def _explain(arguments):
     model = _load(arguments.model)
     from keras_attn_xai.explain.explainer import AttentionExplainer
 
-    explainer = AttentionExplainer(model, background, method=arguments.method, tokenizer=vocabulary, seed=arguments.seed)
+    explainer = AttentionExplainer(
+        model, background, method=arguments.method, tokenizer=vocabulary, seed=arguments.seed
+    )
     explanation = explainer(texts, budget=arguments.budget)
     if not explanation.attention:
         _say(f"The model '{model.name}' has no attention layer, so there is no map; SHAP is shown alone.")

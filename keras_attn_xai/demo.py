@@ -76,7 +76,9 @@ def run_demo(out="demo-output", *, sentences=EXPLAINED, epochs=EPOCHS, say=print
 
     say(f"3/5  Explaining {sentences} held-out sentences: attention, and SHAP with {BUDGET} evaluations each")
     explainer = AttentionExplainer(model, mask_id, tokenizer=vocabulary, seed=SEED)
-    explanation = explainer([reviews.texts[i] for i in held_out[:sentences]], budget=BUDGET, progress=sys.stderr.isatty())
+    explanation = explainer(
+        [reviews.texts[i] for i in held_out[:sentences]], budget=BUDGET, progress=sys.stderr.isatty()
+    )
 
     say("4/5  Comparing attention with SHAP")
     tau, overlap = compare(explanation)
@@ -92,7 +94,9 @@ def run_demo(out="demo-output", *, sentences=EXPLAINED, epochs=EPOCHS, say=print
         for row in range(len(shown)):
             figure = plot_side_by_side(shown[row], class_names=reviews.class_names)
             figure.savefig(folder / "pictures" / f"sentence_{row + 1}.png", dpi=150)
-        write_report(shown, folder / MARKER, class_names=reviews.class_names, title="Movie reviews: attention beside SHAP")
+        write_report(
+            shown, folder / MARKER, class_names=reviews.class_names, title="Movie reviews: attention beside SHAP"
+        )
         written = tuple(sorted(entry.name for entry in folder.iterdir()))
     return DemoResult(Path(out), accuracy, tau, overlap, written)
 
@@ -126,7 +130,9 @@ def fit(model, ids, labels, *, mask_id, epochs, batch=64):
     """Train with a bar; every epoch hides other words behind the mask token."""
     model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     random = np.random.default_rng(SEED)
-    with tqdm(total=epochs * -(-len(ids) // batch), desc="     training", unit="batch", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(
+        total=epochs * -(-len(ids) // batch), desc="     training", unit="batch", disable=not sys.stderr.isatty()
+    ) as bar:
         callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())
         for _ in range(epochs):
             hidden = (random.random(ids.shape) < HIDDEN_WORDS) & (ids != 0)

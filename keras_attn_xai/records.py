@@ -62,7 +62,7 @@ class _Rows:
             value = getattr(self, name)
             if value is not None:
                 changes[name] = value[rows] if isinstance(value, np.ndarray) else tuple(value[i] for i in rows)
-        return replace(self, **changes)
+        return replace(self, **changes)  # type: ignore[type-var]
 
 
 def _row_indices(index, length):

@@ -116,7 +116,8 @@ def expose_attention(model):
     if not (isinstance(model, keras.Sequential) or seams.is_functional(model)):
         return AttentionView(model, name=name)
     inputs = keras.tree.map_structure(
-        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), input_structure(model)
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name),
+        input_structure(model),
     )
     return keras.Model(inputs, AttentionCapture(model, name="capture")(inputs), name=name)
 

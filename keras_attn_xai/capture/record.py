@@ -30,7 +30,9 @@ def recording(model):
         Call name to weights (B, H, T, S), H = 1 for single-head layers; filled while the model runs.
         The second call of one layer is ``name#1``.
     """
-    weights, calls, wrapped = {}, Counter(), []
+    weights: dict[str, object] = {}
+    calls: Counter[str] = Counter()
+    wrapped = []
 
     def recorder(name):
         def weigh(tensor):
@@ -100,7 +102,7 @@ def named_outputs(model, outputs):
     if ops.is_tensor(outputs):
         return {"output": outputs}
     if isinstance(outputs, dict):
-        flat = {}
+        flat: dict[str, object] = {}
         for key, value in outputs.items():
             inner = {"output": value} if ops.is_tensor(value) else named_outputs(model, value)
             flat |= {str(key) if ops.is_tensor(value) else f"{key}/{name}": one for name, one in inner.items()}
@@ -111,7 +113,7 @@ def named_outputs(model, outputs):
     names = list(getattr(model, "output_names", None) or [])
     if len(names) != len(flat):
         names = [f"output_{i}" for i in range(len(flat))]
-    seen = Counter()
+    seen: Counter[str] = Counter()
     unique = []
     for name in names:
         unique.append(name if seen[name] == 0 else f"{name}_{seen[name]}")

@@ -39,7 +39,7 @@ def is_functional(layer):
 
 def sublayers(layer):
     """The layers directly inside ``layer``, each with the attribute that holds it (or None)."""
-    held = {}
+    held: dict[int, str] = {}
     for attribute, value in vars(layer).items():
         if attribute != "_layers" and not attribute.startswith("_self_"):  # the latter are TensorFlow's
             for suffix, part in _parts(value):

@@ -156,20 +156,18 @@ class AttentionExplainer:
     def _attribute(self, function, tokens, index, background, playing, method, budget, progress):
         values = np.zeros(tokens.ids.shape)
         games = function.games(tokens.ids, background, index, playing)
-        bar = tqdm(
-            games, desc=f"SHAP ({method})", unit="row", disable=progress is False, delay=0 if progress else 1
-        )
+        bar = tqdm(games, desc=f"SHAP ({method})", unit="row", disable=progress is False, delay=0 if progress else 1)
         with shap_bridge.seeded_numpy_random(self.seed):
             for row, game in enumerate(bar):
                 values[row, game.players] = shap_bridge.shapley_values(game, method, budget=budget)
         return Attribution(
             values=values,
-            base=[game.base for game in games],
-            output=[game.output for game in games],
+            base=np.array([game.base for game in games]),
+            output=np.array([game.output for game in games]),
             target=index,
             unit=function.target.unit,
             method="partition (Owen values)" if method == "partition" else method,
-            evaluations=[game.evaluations for game in games],
+            evaluations=np.array([game.evaluations for game in games]),
             player_labels=tokens.pieces,
             mask=tokens.mask,
         )

@@ -80,7 +80,7 @@ def _evaluate_at_once(game, explain):
 
 
 class _KernelExplainer(shap.KernelExplainer):
-    """shap's, with a shorter way to write down a sample: here a coalition is its own row of data."""
+    """The explainer of shap, with a shorter way to write down a sample: here a coalition is its own row of data."""
 
     def addsample(self, x, m, w):
         self.synth_data[self.nsamplesAdded] = m
@@ -151,7 +151,9 @@ def _check_budget(method, players, budget):
         )
     least = {"exact": 2**players, "permutation": 2 * players + 1, "partition": 4, "kernel": players + 2}[method]
     if budget is not None and budget < least:
-        raise ArgumentError(f"method='{method}' needs a budget of at least {least} for {players} players; received {budget}.")
+        raise ArgumentError(
+            f"method='{method}' needs a budget of at least {least} for {players} players; received {budget}."
+        )
 
 
 def to_shap(explanation):
@@ -190,7 +192,7 @@ def from_shap(explanation, *, target, unit, model):
         unit=unit,
         method="shap",
         evaluations=np.zeros(len(rows), int),
-        player_labels=labels,
+        player_labels=tuple(map(tuple, labels)),
     )
     provenance = Provenance(model=model, versions=(("shap", shap.__version__),))
     return Explanation((), (attribution,), attribution.player_labels, provenance)

@@ -36,8 +36,7 @@ class Target:
         is_path = isinstance(self.index, tuple) and all(isinstance(one, (int, np.integer)) for one in self.index)
         if not (self.index is None or is_index or is_path or callable(spec)):
             raise ArgumentError(
-                "target must be None, a class number, (output name, class number) or a callable; "
-                f"received {spec!r}."
+                f"target must be None, a class number, (output name, class number) or a callable; received {spec!r}."
             )
 
     @property
@@ -127,8 +126,7 @@ class Target:
         if len(named) != 1:
             first = next(iter(named), "output")
             raise ArgumentError(
-                f"The model has {len(named)} outputs ({', '.join(named)}); name one, for example "
-                f"target=('{first}', 0)."
+                f"The model has {len(named)} outputs ({', '.join(named)}); name one, for example target=('{first}', 0)."
             )
         return next(iter(named.values()))
 

@@ -68,7 +68,9 @@ class ValueFunction:
         """
         ends = [self.values(present, ids, background, index) for present in (~playing, np.ones_like(playing))]
         return [
-            Game(self, ids[row], background, index[row], np.flatnonzero(playing[row]), ends=(ends[0][row], ends[1][row]))
+            Game(
+                self, ids[row], background, index[row], np.flatnonzero(playing[row]), ends=(ends[0][row], ends[1][row])
+            )
             for row in range(len(ids))
         ]
 

@@ -78,9 +78,7 @@ def check_shapes(layer, query, value, key):
     for name, tensor in zip(("query", "value", "key"), (query, value, key), strict=True):
         if tensor is not None and len(tensor.shape) != 3:
             cure = (
-                " For one state per row pass query[:, None, :]."
-                if name == "query" and len(tensor.shape) == 2
-                else ""
+                " For one state per row pass query[:, None, :]." if name == "query" and len(tensor.shape) == 2 else ""
             )
             raise ShapeError(
                 f"{layer.name}: {name} must have shape (batch, positions, features); received "

@@ -171,7 +171,7 @@ class AttentionLayer(keras.layers.Layer):
 
     def compute_output_shape(self, query_shape, value_shape=None, key_shape=None):
         if isinstance(query_shape[0], (list, tuple)):
-            query_shape, value_shape, key_shape = (*query_shape, None, None)[:3]
+            query_shape, value_shape = (*query_shape, None)[:2]
         value_shape = query_shape if value_shape is None else value_shape
         context = (*query_shape[:2], value_shape[-1])
         return (context, (*query_shape[:2], value_shape[1])) if self.return_weights else context

@@ -27,7 +27,7 @@ def dot_scores(query, key, *, scale=None):
 
     References
     ----------
-    Luong, Pham and Manning 2015 (arXiv:1508.04025), eq. 8, "dot"; scaled: Vaswani et al. 2017
+    Luong, Pham and Manning 2015 (arXiv:1508.04025), section 3.1, "dot"; scaled: Vaswani et al. 2017
     (arXiv:1706.03762), eq. 1.
 
     Examples

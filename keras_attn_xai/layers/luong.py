@@ -48,7 +48,7 @@ class LuongAttention(ProjectedAttention):
     References
     ----------
     Luong, Pham and Manning 2015, "Effective approaches to attention-based neural machine
-    translation" (arXiv:1508.04025), section 3.1, eq. 8.
+    translation" (arXiv:1508.04025), section 3.1.
 
     Examples
     --------

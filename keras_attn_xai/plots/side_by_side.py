@@ -18,7 +18,15 @@ BAR_HEIGHT = 1.05  # inches of a bar panel
 
 
 def plot_side_by_side(
-    explanation, *, map=None, heads="mean", query="mean over unmasked", merge=None, class_names=None, dark=False, fig=None
+    explanation,
+    *,
+    map=None,
+    heads="mean",
+    query="mean over unmasked",
+    merge=None,
+    class_names=None,
+    dark=False,
+    fig=None,
 ):
     """One text tinted twice, by attention and by SHAP, with bars on one ruler.
 
@@ -70,7 +78,9 @@ def plot_side_by_side(
     placed = set_lines(fig, words, width=(WIDTH - 2 * MARGIN) * 72, size=SIZE)
     top, bars, mirror, bottom = _panels(fig, theme, placed, words)
     unit = explanation.attribution.unit
-    draw_words(top, placed, [tint(theme, theme.attention, one) for one in _strength(attention)], size=SIZE, ink=theme.ink)
+    draw_words(
+        top, placed, [tint(theme, theme.attention, one) for one in _strength(attention)], size=SIZE, ink=theme.ink
+    )
     shades = [
         tint(theme, theme.toward if value > 0 else theme.against, one)
         for value, one in zip(moved, _strength(moved), strict=True)
@@ -79,7 +89,9 @@ def plot_side_by_side(
     _bars(bars, attention, [theme.attention] * len(words), "attention", theme)
     _bars(mirror, moved, [theme.toward if value > 0 else theme.against for value in moved], f"SHAP ({unit})", theme)
     _name_positions(mirror, words, theme)
-    top.set_title(f"The model's answer: {said}", loc="left", fontsize=SIZE + 2, color=theme.ink, pad=30, fontweight="bold")
+    top.set_title(
+        f"The model's answer: {said}", loc="left", fontsize=SIZE + 2, color=theme.ink, pad=30, fontweight="bold"
+    )
     _heading(top, "Where the model looked: attention", theme)
     _heading(bottom, f"What moved the answer: SHAP, in {unit}", theme, _legend(theme))
     fig.text(MARGIN / WIDTH, 0.16 / fig.get_figheight(), caption(alignment), fontsize=SIZE - 1.5, color=theme.faint)
@@ -144,20 +156,13 @@ def _bars(ax, values, colours, label, theme):
     ax.bar(np.arange(len(values)), values, color=colours, width=0.8)
     ax.axhline(0, color=theme.faint, linewidth=0.6)
     ax.set_xlim(-0.6, max(len(values), 8) - 0.4)
-    ax.set_ylabel(label, fontsize=SIZE - 3, color=theme.faint)
-    ax.yaxis.set_label_coords(-0.025, 0.5)
-    ax.locator_params(axis="y", nbins=3)
-    ax.tick_params(axis="y", direction="in", pad=-18, labelsize=SIZE - 4, colors=theme.faint, length=0)
+    largest = np.abs(values).max(initial=0.0)
+    ax.set_ylabel(f"{label}\nlargest {largest:.2g}", fontsize=SIZE - 3.5, color=theme.faint)
+    ax.yaxis.set_label_coords(-0.012, 0.5)
+    ax.set_yticks([])
     ax.tick_params(axis="x", length=0, labelbottom=False)
-    for label in ax.get_yticklabels():
-        label.set_visible(False)
     for side in ax.spines.values():
         side.set_visible(False)
-    largest = np.abs(values).max(initial=0.0)
-    ax.annotate(
-        f"largest {largest:.2g}", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=SIZE - 4,
-        color=theme.faint,
-    )  # fmt: skip
 
 
 def _name_positions(ax, words, theme):
@@ -174,7 +179,13 @@ def _name_positions(ax, words, theme):
 def _heading(ax, text, theme, parts=()):
     """A line above a text, with coloured words after it."""
     ax.annotate(
-        text, (0, 1), xytext=(0, 8), xycoords="axes fraction", textcoords="offset points", fontsize=SIZE, color=theme.ink
+        text,
+        (0, 1),
+        xytext=(0, 8),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=SIZE,
+        color=theme.ink,
     )
     offset = 330
     for part, colour in parts:

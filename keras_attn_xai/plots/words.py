@@ -30,6 +30,7 @@ def set_lines(fig, words, *, width, size):
     points = 72 / fig.dpi
 
     def measure(word):
+        """Width in points."""
         text = Text(0, 0, word, fontsize=size, figure=fig, parse_math=False)
         return text.get_window_extent(renderer).width * points
 

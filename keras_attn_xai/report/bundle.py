@@ -42,7 +42,7 @@ def save_explanation(explanation, path):
     >>> load_explanation(save_explanation(empty, tempfile.mkdtemp())).labels
     (('a', 'b'),)
     """
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     manifest = {
         "format": FORMAT,
         "version": VERSION,

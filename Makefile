@@ -1,0 +1,75 @@
+# Everything runs in .venv; the first target that needs it makes it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export MPLBACKEND ?= Agg
+RUN = $(BIN)/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-oldest check format lint types docstrings docs wheel contract-jax notebooks bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+demo: $(VENV)/demo.stamp  ## Install, train on movie reviews, explain, and write demo-output/
+	$(BIN)/keras-attn-xai demo
+
+test: $(VENV)/test.stamp  ## Install, and pass the tests (with doctests and the first notebook)
+	$(RUN) pytest tests keras_attn_xai notebooks/01_first_explanation.ipynb
+
+test-oldest:  ## Pass the tests on the oldest versions setup.cfg allows, in .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	$(PYTHON) tests/oldest.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --editable ".[test]" --constraint .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pytest tests keras_attn_xai
+
+check: $(VENV)/check.stamp format-check lint types docstrings docs wheel contract-jax notebooks test  ## All that CI runs; ends in make test
+
+format: $(VENV)/check.stamp  ## Format the code
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix --select I .
+
+.PHONY: format-check
+format-check: $(VENV)/check.stamp
+	$(RUN) ruff format --check .
+
+lint: $(VENV)/check.stamp  ## Lint
+	$(RUN) ruff check .
+
+types: $(VENV)/check.stamp  ## Check types
+	$(RUN) mypy
+
+docstrings: $(VENV)/check.stamp  ## Check the docstrings of public names
+	$(RUN) numpydoc lint $(shell find keras_attn_xai -name '*.py' | sort)
+
+docs: $(VENV)/check.stamp  ## Build the docs into docs/_build/html; a warning is an error
+	$(RUN) sphinx -W --keep-going -q -b html docs docs/_build/html
+
+wheel: $(VENV)/check.stamp  ## Build the wheel and check what is in it
+	rm -rf dist && $(RUN) build --wheel --outdir dist . > /dev/null
+	$(RUN) zipfile --list dist/*.whl > dist/contents.txt
+	for file in py.typed cli.py report/templates/report.html.j2; do grep -q "keras_attn_xai/$$file" dist/contents.txt || exit 1; done
+	! grep -E ' (tests|docs|notebooks|benchmarks)/' dist/contents.txt
+
+contract-jax: $(VENV)/check.stamp  ## Run the layers' contract on the JAX backend
+	KERAS_BACKEND=jax $(RUN) pytest tests/layers/test_contract.py
+
+notebooks: $(VENV)/check.stamp  ## Execute the notebooks after the first, which make test executes
+	@others="$(filter-out notebooks/01_%,$(wildcard notebooks/*.ipynb))"; \
+	if [ -n "$$others" ]; then $(RUN) pytest $$others; fi
+
+bench: $(VENV)/test.stamp  ## Run the benchmarks: ratios measured side by side
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:  ## Remove what the other targets made
+	rm -rf .venv .venv-oldest build dist docs/_build demo-output .pytest_cache .ruff_cache .mypy_cache *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.stamp: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	touch $@
