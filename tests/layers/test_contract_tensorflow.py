@@ -1,0 +1,128 @@
+"""The part of the contract that only TensorFlow can be asked: graphs, XLA, SavedModel, tapes."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.layers.contract import (
+    CASES,
+    KEPT,
+    LENGTHS,
+    B,
+    D,
+    S,
+    T,
+    V,
+    array,
+    arrays,
+    cross_inputs,
+    cross_model,
+    every_layer,
+    same,
+    tensors,
+    variables_as_arrays,
+)
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the contract of TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
+
+pytestmark = variables_as_arrays
+EMPTY_ROW = KEPT & np.array([[True], [False]])
+
+
+def graph(layer, case, *, jit):
+    """The layer as a function with unknown B, T and S."""
+    floats = [tf.TensorSpec((None, None, size)) for size in (D, V, case.key_size)]
+    kept = tf.TensorSpec((None, None), "bool")
+
+    @tf.function(input_signature=[*floats, kept], jit_compile=jit, autograph=False)
+    def run(query, value, key, kept):
+        return layer(query, value, key, value_mask=kept, use_causal_mask=True)
+
+    return run
+
+
+@every_layer
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "XLA"])
+def test_compiled_is_eager(case, jit):
+    layer = case.make()
+    inputs = tensors(case)
+    expected = layer(*inputs, value_mask=EMPTY_ROW, use_causal_mask=True)
+    same(arrays(graph(layer, case, jit=jit)(*inputs, EMPTY_ROW)), arrays(expected))
+
+
+@every_layer
+@pytest.mark.parametrize("mask", [KEPT, EMPTY_ROW], ids=["padded", "empty row"])
+def test_the_gradient_is_finite_and_zero_only_where_nothing_was_read(case, mask):
+    layer = case.make()
+    inputs = [tf.Variable(one) for one in tensors(case)]
+    with tf.GradientTape() as tape:
+        context, weights = layer(*inputs, value_mask=mask)
+        loss = tf.reduce_sum(context**2) + tf.reduce_sum(weights**2)
+    for weight, gradient in zip(
+        [*inputs, *layer.trainable_weights], tape.gradient(loss, [*inputs, *layer.trainable_weights]), strict=True
+    ):
+        assert gradient is not None, weight.name
+        gradient = array(gradient)
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient).max() > 0, weight.name
+        if gradient.shape[:2] == (B, S):
+            assert (gradient[~mask] == 0).all()
+
+
+@every_layer
+def test_fully_masked_error_stops_a_graph(case):
+    run = graph(case.make(fully_masked="error"), case, jit=False)
+    run(*tensors(case), KEPT)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="every key masked and fully_masked='error'"):
+        run(*tensors(case), EMPTY_ROW)
+
+
+@every_layer
+def test_fully_masked_error_stops_predict(case):
+    model = cross_model(case.make(fully_masked="error"), case)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="every key masked"):
+        model.predict(cross_inputs(case), verbose=0)
+
+
+def test_where_xla_drops_assertions_error_acts_as_zero():
+    case = CASES[-1]
+    weights = graph(case.make(fully_masked="error"), case, jit=True)(*tensors(case), EMPTY_ROW)[1]
+    same(array(weights)[1], np.zeros((T, S)))
+
+
+@every_layer
+def test_exported_as_a_saved_model_the_numbers_are_the_same(case, tmp_path):
+    model = cross_model(case.make(dropout=0.5), case)
+    inputs = cross_inputs(case)
+    expected = model.predict(inputs, verbose=0)
+    model.export(str(tmp_path), verbose=False)
+    got = tf.saved_model.load(str(tmp_path)).serve({name: tf.constant(one) for name, one in inputs.items()})
+    same([got["context"], got["weights"]], [expected["context"], expected["weights"]])
+
+
+@every_layer
+def test_an_attached_mask_is_exported_too(case, tmp_path):
+    ids, query = keras.Input((None,), dtype="int32", name="ids"), keras.Input((None, D), name="query")
+    memory = keras.layers.Embedding(17, D, mask_zero=True)(ids)
+    context, _ = case.make()(query, memory)
+    context = keras.layers.MultiHeadAttention(2, 3)(context, memory)  # clears the mask of its own inputs
+    model = keras.Model({"ids": ids, "query": query}, {"weights": case.make()(context, memory)[1]})
+    model.export(str(tmp_path), verbose=False)
+    numbers = np.where(KEPT, np.arange(1, S + 1), 0).astype("int32")
+    serve = tf.saved_model.load(str(tmp_path)).serve
+    weights = array(serve({"ids": tf.constant(numbers), "query": tf.constant(tensors(case)[0])})["weights"])
+    assert (np.moveaxis(weights, 1, 2)[~KEPT] == 0).all()
+    same(weights.sum(-1), np.ones((B, T)))
+
+
+def test_lengths_work_in_a_graph_of_unknown_size():
+    case = CASES[0]
+    layer = case.make()
+    inputs = tensors(case)
+    expected = arrays(layer(*inputs, value_mask=KEPT))
+    specs = [tf.TensorSpec((None, None, size)) for size in (D, V, case.key_size)]
+    run = tf.function(lambda q, v, k, n: layer(q, v, k, lengths=n), [*specs, tf.TensorSpec((None,), "int32")])
+    same(arrays(run(*inputs, LENGTHS.astype("int32"))), expected)

@@ -1,0 +1,90 @@
+"""The papers' formulas once more, in plain NumPy loops: slow, obvious, and independent of the package.
+
+Shapes: B batch, T query positions, S key positions, D query features, K key features, U hidden units.
+Matrices stand to the left of column vectors, as in the papers.
+"""
+
+import math
+
+import numpy as np
+
+
+def scores(query, key, score):
+    """Scores (B, T, S) of ``score(query vector, key vector)``, one pair at a time."""
+    result = np.zeros((query.shape[0], query.shape[1], key.shape[1]))
+    for b in range(query.shape[0]):
+        for t in range(query.shape[1]):
+            for s in range(key.shape[1]):
+                result[b, t, s] = score(query[b, t], key[b, s])
+    return result
+
+
+def bahdanau_scores(query, key, W, U, v):
+    """``v^T tanh(W s + U h)``: Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473), section 3.1, appendix A.1.2.
+
+    ``W`` is (U, D), ``U`` is (U, K), ``v`` is (U,).
+    """
+    return scores(query, key, lambda s, h: v @ np.tanh(W @ s + U @ h))
+
+
+def luong_dot_scores(query, key):
+    """``h_t^T h_s``: Luong, Pham and Manning 2015 (arXiv:1508.04025), section 3.1, "dot"."""
+    return scores(query, key, lambda h_t, h_s: h_t @ h_s)
+
+
+def luong_general_scores(query, key, W_a):
+    """``h_t^T W_a h_s``: the same section, "general"; ``W_a`` is (D, K)."""
+    return scores(query, key, lambda h_t, h_s: h_t @ W_a @ h_s)
+
+
+def luong_concat_scores(query, key, W_a, v_a):
+    """``v_a^T tanh(W_a [h_t; h_s])``: the same section, "concat"; ``W_a`` is (U, D + K), ``v_a`` is (U,)."""
+    return scores(query, key, lambda h_t, h_s: v_a @ np.tanh(W_a @ np.concatenate([h_t, h_s])))
+
+
+def scaled_dot_scores(query, key, *, bias=0.0, scale=None):
+    """``q k / sqrt(d_k)`` plus a bias: Vaswani et al. 2017 (arXiv:1706.03762), section 3.2.1, eq. 1."""
+    scale = 1 / math.sqrt(key.shape[-1]) if scale is None else scale
+    return scores(query, key, lambda q, k: scale * (q @ k)) + bias
+
+
+def masked_softmax(scores, mask=None, *, fully_masked="zero"):
+    """Softmax of each row over the keys its mask keeps (1706.03762, section 3.2.3, with -inf left out of the sum).
+
+    A row without a key is 0 everywhere, or ``1/S`` with ``fully_masked="uniform"``.
+    """
+    mask = np.ones(scores.shape, bool) if mask is None else np.broadcast_to(mask, scores.shape)
+    weights = np.zeros(scores.shape)
+    for row in np.ndindex(scores.shape[:-1]):
+        kept = [s for s in range(scores.shape[-1]) if mask[row][s]]
+        if not kept:
+            weights[row] = 1 / scores.shape[-1] if fully_masked == "uniform" else 0
+            continue
+        highest = max(scores[row][s] for s in kept)
+        total = sum(math.exp(scores[row][s] - highest) for s in kept)
+        for s in kept:
+            weights[row][s] = math.exp(scores[row][s] - highest) / total
+    return weights
+
+
+def context(weights, value):
+    """``c_t = sum_s a_ts h_s``: 1409.0473, section 3.1, eq. 5."""
+    result = np.zeros((*weights.shape[:2], value.shape[-1]))
+    for b, t, s in np.ndindex(weights.shape):
+        result[b, t] += weights[b, t, s] * value[b, s]
+    return result
+
+
+def multi_head_weights(query, key, W_q, b_q, W_k, b_k, mask=None, *, fully_masked="uniform"):
+    """Weights (B, H, T, S) of each head: 1706.03762, section 3.2.2.
+
+    ``W_q`` is (D, H, d), ``W_k`` is (K, G, d) with G dividing H; heads of one group share a key, as in
+    Ainslie et al. 2023 (arXiv:2305.13245), section 2.2. Biases are (H, d) and (G, d).
+    """
+    heads, per_group = W_q.shape[1], W_q.shape[1] // W_k.shape[1]
+    result = []
+    for h in range(heads):
+        g = h // per_group
+        scores = scaled_dot_scores(query @ W_q[:, h] + b_q[h], key @ W_k[:, g] + b_k[g])
+        result.append(masked_softmax(scores, mask, fully_masked=fully_masked))
+    return np.stack(result, axis=1)
