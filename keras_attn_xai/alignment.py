@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_attn_xai.errors import ArgumentError, RecordError
-from keras_attn_xai.records import Labels, pad_labels
+from keras_attn_xai.records import Labels, frozen_array, pad_labels
 
 QUERY_REDUCTIONS = ("mean over unmasked", "max over unmasked", "first", "last")
 
@@ -32,6 +32,11 @@ class Alignment:
     map: str
     heads: str
     query: str
+
+    def __post_init__(self):
+        shape = np.shape(self.mask)
+        for name, kind in (("attention", "float"), ("attribution", "float"), ("mask", "bool")):
+            object.__setattr__(self, name, frozen_array(name, getattr(self, name), shape, kind=kind))
 
     def __len__(self):
         return len(self.labels)

@@ -13,9 +13,12 @@ from keras_attn_xai.errors import ArgumentError, RecordError
 Labels = tuple[tuple[str, ...], ...]
 
 
-def _frozen(name, given, shape, *, kind="float"):
+def frozen_array(name, given, shape, *, kind="float"):
     """A read-only copy of ``given``, checked: shape (None is any size), finite, of the right kind."""
-    array = np.array(given)
+    try:
+        array = np.array(given)
+    except ValueError:
+        raise RecordError(f"{name} must be {kind} of one shape; received rows of different lengths.") from None
     wanted = {"float": "f", "int": "iu", "bool": "b"}[kind]
     if kind == "float" and array.dtype.kind in "iub":
         array = array.astype(np.float64)
@@ -38,6 +41,9 @@ def _frozen(name, given, shape, *, kind="float"):
 
 def _labels(name, given, rows, positions):
     """One tuple of ``positions`` strings per row."""
+    given = list(given)
+    if any(isinstance(row, str) for row in given):
+        raise RecordError(f"{name} must be {rows} rows of {positions} strings; received strings without rows.")
     labels = tuple(tuple(str(label) for label in row) for row in given)
     if len(labels) != rows or any(len(row) != positions for row in labels):
         raise RecordError(
@@ -114,7 +120,7 @@ class AttentionMap(_Rows):
     _per_row = ("weights", "query_labels", "key_labels", "query_mask", "mask")
 
     def __post_init__(self):
-        weights = _frozen(f"{self.name}: weights", self.weights, (None, None, None, None))
+        weights = frozen_array(f"{self.name}: weights", self.weights, (None, None, None, None))
         rows, _, queries, keys = weights.shape
         query_mask = np.ones((rows, queries), bool) if self.query_mask is None else self.query_mask
         mask = np.ones((rows, keys), bool) if self.mask is None else self.mask
@@ -123,8 +129,8 @@ class AttentionMap(_Rows):
             weights=weights,
             query_labels=_labels(f"{self.name}: query_labels", self.query_labels, rows, queries),
             key_labels=_labels(f"{self.name}: key_labels", self.key_labels, rows, keys),
-            query_mask=_frozen(f"{self.name}: query_mask", query_mask, (rows, queries), kind="bool"),
-            mask=_frozen(f"{self.name}: mask", mask, (rows, keys), kind="bool"),
+            query_mask=frozen_array(f"{self.name}: query_mask", query_mask, (rows, queries), kind="bool"),
+            mask=frozen_array(f"{self.name}: mask", mask, (rows, keys), kind="bool"),
         )
 
 
@@ -194,13 +200,13 @@ class Attribution(_Rows):
     )  # fmt: skip
 
     def __post_init__(self):
-        values = _frozen("values", self.values, (None, None))
+        values = frozen_array("values", self.values, (None, None))
         rows, players = values.shape
         mask = np.ones((rows, players), bool) if self.mask is None else self.mask
-        mask = _frozen("mask", mask, (rows, players), kind="bool")
+        mask = frozen_array("mask", mask, (rows, players), kind="bool")
         if np.any(values[~mask]):
             raise RecordError("values must be exactly 0 where mask is False (padding is never a player).")
-        base, output = _frozen("base", self.base, (rows,)), _frozen("output", self.output, (rows,))
+        base, output = frozen_array("base", self.base, (rows,)), frozen_array("output", self.output, (rows,))
         gap = base + values.sum(1) - output
         error = self.standard_error
         _set(
@@ -209,11 +215,11 @@ class Attribution(_Rows):
             mask=mask,
             base=base,
             output=output,
-            gap=_frozen("gap", gap, (rows,)),
-            target=_frozen("target", self.target, (rows,), kind="int"),
-            evaluations=_frozen("evaluations", self.evaluations, (rows,), kind="int"),
+            gap=frozen_array("gap", gap, (rows,)),
+            target=frozen_array("target", self.target, (rows,), kind="int"),
+            evaluations=frozen_array("evaluations", self.evaluations, (rows,), kind="int"),
             player_labels=_labels("player_labels", self.player_labels, rows, players),
-            standard_error=None if error is None else _frozen("standard_error", error, (rows, players)),
+            standard_error=None if error is None else frozen_array("standard_error", error, (rows, players)),
         )
 
     @property
@@ -305,14 +311,14 @@ class Explanation:
         for record in (*attention, *attributions):
             if len(record) != rows:
                 raise RecordError(f"every record must have {rows} rows; received one with {len(record)}.")
-        positions = len(self.labels[0]) if self.labels else 0
         words = self.word_ids
+        positions = len(self.labels[0]) if len(self.labels) else np.shape(words)[-1] if words is not None else 0
         _set(
             self,
             attention=attention,
             attributions=attributions,
             labels=_labels("labels", self.labels, rows, positions),
-            word_ids=None if words is None else _frozen("word_ids", words, (rows, positions), kind="int"),
+            word_ids=None if words is None else frozen_array("word_ids", words, (rows, positions), kind="int"),
         )
 
     @property

@@ -166,6 +166,8 @@ def _encoder(tokenizer):
     if hasattr(tokenizer, "encode_batch"):
         return lambda text: _from_hugging_face(tokenizer.encode(text), text)
     if hasattr(tokenizer, "get_vocabulary"):
+        if tokenizer.get_config().get("output_mode", "int") != "int":
+            raise ArgumentError("A TextVectorization must have output_mode='int': one id per token.")
         vocabulary = tokenizer.get_vocabulary()
         return lambda text: _from_words(text, lambda one: _trimmed(tokenizer([one])), vocabulary)
     if callable(tokenizer):
@@ -191,7 +193,7 @@ def _from_hugging_face(encoding, text):
 
 def _from_callable(tokenizer, text):
     result = tokenizer(text)
-    if isinstance(result, tuple) and len(result) == 2:
+    if isinstance(result, tuple) and len(result) == 2 and np.ndim(result[0]) > 0:
         ids, pieces = list(result[0]), [str(piece) for piece in result[1]]
         if len(ids) != len(pieces):
             raise ArgumentError(f"The tokenizer returned {len(ids)} ids and {len(pieces)} pieces for {text[:40]!r}.")
@@ -209,8 +211,8 @@ def _from_words(text, encode, vocabulary):
         by_word += own
         pieces += [word] if len(own) == 1 else [_name(one, vocabulary) for one in own]
         words += [number] * len(own)
-    if by_word == ids:
-        return ids, pieces, words
+    if by_word[: len(ids)] == ids:  # a tokenizer of fixed length cuts the end off
+        return ids, pieces[: len(ids)], words[: len(ids)]
     return ids, [_name(one, vocabulary) for one in ids], list(range(len(ids)))
 
 

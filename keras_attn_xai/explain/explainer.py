@@ -97,6 +97,8 @@ class AttentionExplainer:
         self.model = _explainable(model)
         self.method = _choice("method", method, ("auto", *shap_bridge.METHODS))
         _choice("players", players, ("auto", "tokens"))
+        if isinstance(attention, str):
+            _choice("attention, unless it is None or a list of names,", attention, ("all",))
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ArgumentError(f"batch_size must be a positive integer or None; received {batch_size!r}.")
         self.tokenizer = tokenizer
@@ -144,9 +146,10 @@ class AttentionExplainer:
         background = self._background_rows(tokens)
         playing = tokens.mask & (tokens.ids[:, None] != background).any(1)
         method = self._method(playing)
+        maps = self._maps(function, tokens)
         attribution = self._attribute(function, tokens, index, background, playing, method, budget, progress)
         return Explanation(
-            attention=self._maps(function, tokens),
+            attention=maps,
             attributions=(attribution,),
             labels=tokens.pieces,
             provenance=self._provenance(),
@@ -173,13 +176,14 @@ class AttentionExplainer:
         )
 
     def _maps(self, function, tokens):
-        if self.attention is None or not attention_layers(self.model):
+        if self.attention is None:
             return ()
-        weights = function.attention(tokens.ids)
+        weights = function.attention(tokens.ids) if attention_layers(self.model) else {}
         if self.attention != "all":
             unknown = [name for name in self.attention if name not in weights]
             if unknown:
-                raise ArgumentError(f"There is no attention call '{unknown[0]}'; the calls are {', '.join(weights)}.")
+                known = ", ".join(weights) or "none"
+                raise ArgumentError(f"There is no attention call '{unknown[0]}'; the calls are: {known}.")
             weights = {name: weights[name] for name in self.attention}
         return tuple(_map(name, array, tokens) for name, array in weights.items())
 
@@ -202,6 +206,8 @@ class AttentionExplainer:
                 f"Expected token ids, an integer array (rows, positions) with at least one row; received shape "
                 f"{ids.shape}, dtype {ids.dtype}."
             )
+        if ids.min() < 0:
+            raise ArgumentError(f"Token ids count from 0; received {ids.min()}.")
         if length is not None and ids.shape[1] != length:
             raise ShapeError(f"The model takes {length} positions; received ids of shape {ids.shape}.")
         pad = self._pad_id()
@@ -233,15 +239,17 @@ class AttentionExplainer:
         fixed = not is_functional(self.model) and not isinstance(self.model, keras.Sequential)
         length = ids.shape[1] if fixed or _length(self.model) is not None else None
         if length not in self._functions:
-            dtype = "int32"
-            if fixed:
-                self.model(ids[:1], training=False)  # a subclassed model makes its variables on first sight
-            else:
-                dtype = input_structure(self.model).dtype
-            target = Target(self._target_spec)
-            self._functions[length] = ValueFunction(
-                self.model, target, input_dtype=dtype, length=length, batch_size=self._batch_size
+            dtype = "int32" if fixed else input_structure(self.model).dtype
+            function = ValueFunction(
+                self.model,
+                Target(self._target_spec),
+                input_dtype=dtype,
+                length=length,
+                batch_size=self._batch_size,
             )
+            if fixed:
+                function.build(ids)
+            self._functions[length] = function
         return self._functions[length]
 
     def _provenance(self):
@@ -265,6 +273,10 @@ def _explainable(model):
     if not isinstance(model, keras.Model):
         raise ModelError(f"AttentionExplainer takes a keras.Model; received {type(model).__name__}.")
     model = viewed(model) or model
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise ModelError(
+            f"The Sequential '{model.name}' does not know its input yet; start it with keras.Input, or call it once."
+        )
     inputs = getattr(model, "inputs", None)
     if inputs is not None and len(inputs) != 1:
         raise ModelError(
@@ -292,8 +304,8 @@ def _background(background, mask_zero):
             "background must be one token id, or an integer array (rows, positions); received shape "
             f"{array.shape}, dtype {array.dtype}."
         )
-    if array.ndim == 0 and array < 0:
-        raise ArgumentError(f"background must be a token id; received {background}.")
+    if array.min() < 0:
+        raise ArgumentError(f"background must be token ids, which count from 0; received {array.min()}.")
     if array.ndim == 0 and array == 0 and mask_zero:
         raise ArgumentError(
             "background=0 would remove tokens, because an Embedding of the model masks id 0; use the id of the mask "

@@ -80,13 +80,33 @@ def _evaluate_at_once(game, explain):
 
 
 class _KernelExplainer(shap.KernelExplainer):
-    """The explainer of shap, with a shorter way to write down a sample: here a coalition is its own row of data."""
+    """Shapley regression with the draws of shap and shorter ways around them.
+
+    In a game of zeros and ones a coalition is its own row of data, every player varies, and there is
+    one output, so four methods become a few lines of arrays. Which coalitions are drawn, and in which
+    order, stays with shap.
+    """
+
+    def varying_groups(self, x):
+        return np.arange(x.shape[1])
 
     def addsample(self, x, m, w):
-        self.synth_data[self.nsamplesAdded] = m
         self.maskMatrix[self.nsamplesAdded] = m
         self.kernelWeights[self.nsamplesAdded] = w
         self.nsamplesAdded += 1
+
+    def run(self):
+        self.ey[:, 0] = self.model.f(self.maskMatrix)
+
+    def solve(self, fraction_evaluated, dim):
+        """Weighted least squares under the constraint that the values add up (Lundberg and Lee 2017, theorem 2)."""
+        total = self.fx[0] - self.fnull[0]
+        last = self.maskMatrix[:, -1]
+        design = self.maskMatrix[:, :-1] - last[:, None]
+        aim = self.ey[:, 0] - self.fnull[0] - last * total
+        weighted = design.T * self.kernelWeights
+        values = np.linalg.lstsq(weighted @ design, weighted @ aim, rcond=None)[0]
+        return np.append(values, total - values.sum()), np.zeros(self.M)
 
 
 @contextlib.contextmanager
@@ -171,8 +191,11 @@ def to_shap(explanation):
 
 def from_shap(explanation, *, target, unit, model):
     """`Explanation.from_shap`."""
-    values = np.asarray(explanation.values)
-    if values.dtype == object or values.ndim > 2:
+    try:
+        values = np.asarray(explanation.values)
+    except ValueError:  # rows of several lengths
+        values = np.empty(len(explanation.values), object)
+    if values.dtype == object or values.ndim not in (1, 2):
         raise RecordError(
             f"from_shap takes the values of one output, (B, S) or (S,); received shape {values.shape}, dtype "
             f"{values.dtype}. Select an output with explanation[..., k]; pad ragged rows first."

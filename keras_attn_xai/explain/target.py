@@ -66,6 +66,9 @@ class Target:
                     f"{tuple(tensor.shape)} needs {axes - 1}."
                 )
             for position in self.index[:-1]:
+                steps = tensor.shape[1]
+                if steps is not None and not -steps <= position < steps:
+                    raise ArgumentError(f"target step {position} is out of range: the output has {steps} steps.")
                 tensor = tensor[:, position]
         elif axes > 2:
             raise ArgumentError(

@@ -4,11 +4,14 @@ One traced function serves every row and every batch size; masked inputs are bui
 a coalition that was evaluated before is looked up.
 """
 
+import re
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_xai.capture.record import call_with_attention
-from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.capture.record import call_with_attention, recording
+from keras_attn_xai.errors import ArgumentError, ModelError
 
 DEFAULT_BATCH = 512
 
@@ -34,18 +37,15 @@ class ValueFunction:
         self.target = target
         self.batch_size = batch_size or DEFAULT_BATCH
         ids = tf.TensorSpec([None, length], input_dtype)
-        self._explained = tf.function(self._explained_of, input_signature=[ids])
-        self._values = tf.function(
-            self._values_of,
-            input_signature=[
-                ids,
-                tf.TensorSpec([None, length], tf.bool),
-                ids,
-                tf.TensorSpec([None], tf.int32),
-            ],
-        )
-        self._attention = tf.function(self._attention_of, input_signature=[ids])
+        present, index = tf.TensorSpec([None, length], tf.bool), tf.TensorSpec([None], tf.int32)
+        self._explained = _traced(self._explained_of, ids)
+        self._values = _traced(self._values_of, ids, present, ids, index)
+        self._attention = _traced(self._attention_of, ids)
         self._dtype = tf.as_dtype(input_dtype).as_numpy_dtype
+
+    def build(self, ids):
+        """Show a subclassed model one row, outside of any trace: it makes its variables on first sight."""
+        self._run(partial(self.model, training=False), ids[:1])
 
     def explained(self, ids):
         """What a target is chosen from: array (B,) or (B, C) for ids (B, S)."""
@@ -67,6 +67,12 @@ class ValueFunction:
         playing : bool array (B, S)
         """
         ends = [self.values(present, ids, background, index) for present in (~playing, np.ones_like(playing))]
+        lost = np.flatnonzero(~np.isfinite(ends).all(axis=0))
+        if len(lost):
+            raise ModelError(
+                f"The model's output is NaN or infinite for row {lost[0]} or its background ({len(lost)} of {len(ids)} "
+                "rows). Leave out rows that are all padding, and look for overflow in the model."
+            )
         return [
             Game(
                 self, ids[row], background, index[row], np.flatnonzero(playing[row]), ends=(ends[0][row], ends[1][row])
@@ -85,7 +91,8 @@ class ValueFunction:
         return np.concatenate(parts).astype(np.float64)
 
     def _explained_of(self, ids):
-        outputs, weights = call_with_attention(self.model, ids, training=False)
+        with recording(self.model) as weights:  # to tell outputs that are attention; a model may have none
+            outputs = self.model(ids, training=False)
         return self.target.explained(self.model, outputs, list(weights.values()))
 
     def _values_of(self, ids, present, background, index):
@@ -96,7 +103,8 @@ class ValueFunction:
         return tf.reduce_mean(tf.reshape(tf.cast(scalar, tf.float64), counts[:2]), axis=1)
 
     def _attention_of(self, ids):
-        return call_with_attention(self.model, ids, training=False)[1]
+        _, weights = call_with_attention(self.model, ids, training=False)
+        return {name: tf.cast(one, tf.float32) if one.dtype.size < 4 else one for name, one in weights.items()}
 
     def _batches(self, ids):
         return [ids[start : start + self.batch_size] for start in range(0, len(ids), self.batch_size)]
@@ -105,10 +113,20 @@ class ValueFunction:
         try:
             return function(ids.astype(self._dtype), *rest)
         except tf.errors.InvalidArgumentError as error:
+            reason = re.search(r"indices\S* = .* is not in \[.*?\)|slice index .* out of bounds|^.*", error.message)
             raise ArgumentError(
                 f"The model refused its input, token ids from {ids.min()} to {ids.max()} or the background: "
-                f"{error.message.splitlines()[0]}"
+                f"{reason.group()}."
             ) from None
+
+
+def _traced(function, *signature):
+    """A graph of ``function``, as Keras makes them: no AutoGraph.
+
+    The partial is an object of its own, so TensorFlow does not take one trace for each of several
+    explainers for one function that is traced again and again, and warn.
+    """
+    return tf.function(partial(function), input_signature=signature, autograph=False)
 
 
 class Game:
