@@ -10,13 +10,12 @@ from keras_attn_xai.capture.expose import input_structure, viewed
 from keras_attn_xai.capture.locate import all_layers, attention_layers
 from keras_attn_xai.capture.seams import is_functional
 from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
-from keras_attn_xai.explain import shap_bridge
+from keras_attn_xai.explain.methods import METHODS, auto_method, shapley_values
+from keras_attn_xai.explain.shap_bridge import seeded_numpy_random
 from keras_attn_xai.explain.target import Target
 from keras_attn_xai.explain.value_function import ValueFunction
 from keras_attn_xai.records import AttentionMap, Attribution, Explanation, Provenance
 from keras_attn_xai.text import Tokens, tokenize
-
-AUTO_EXACT_PLAYERS = 12
 
 
 class AttentionExplainer:
@@ -31,7 +30,7 @@ class AttentionExplainer:
         What takes the place of an absent token: one id, the mask or unknown token's (never id 0 under
         ``mask_zero``, which would remove the position), or rows that are averaged over.
     method : {"auto", "exact", "permutation", "partition", "kernel"}, default "auto"
-        shap's explainers over the compiled model. "partition" gives Owen values of a row halved again
+        shap's values over the compiled model. "partition" gives Owen values of a row halved again
         and again. "auto" is exact up to 12 players in the longest row, else kernel without l1.
     target : None, int, (str, int) or callable, default None
         None is each row's predicted class, or the only output; an integer is a class; a pair names the
@@ -95,7 +94,7 @@ class AttentionExplainer:
         seed=0,
     ):
         self.model = _explainable(model)
-        self.method = _choice("method", method, ("auto", *shap_bridge.METHODS))
+        self.method = _choice("method", method, ("auto", *METHODS))
         _choice("players", players, ("auto", "tokens"))
         if isinstance(attention, str):
             _choice("attention, unless it is None or a list of names,", attention, ("all",))
@@ -119,7 +118,7 @@ class AttentionExplainer:
         ----------
         x : int array (B, S), or texts where the explainer has a tokenizer
         budget : int, optional
-            Evaluations per row; the default depends on the method.
+            Evaluations per row (for kernel besides its two ends); the default depends on the method.
         tol : None
             Reserved: the methods at hand do not stop early.
         progress : bool, optional
@@ -160,9 +159,9 @@ class AttentionExplainer:
         values = np.zeros(tokens.ids.shape)
         games = function.games(tokens.ids, background, index, playing)
         bar = tqdm(games, desc=f"SHAP ({method})", unit="row", disable=progress is False, delay=0 if progress else 1)
-        with shap_bridge.seeded_numpy_random(self.seed):
+        with seeded_numpy_random(self.seed):
             for row, game in enumerate(bar):
-                values[row, game.players] = shap_bridge.shapley_values(game, method, budget=budget)
+                values[row, game.players] = shapley_values(game, method, budget=budget)
         return Attribution(
             values=values,
             base=np.array([game.base for game in games]),
@@ -190,7 +189,7 @@ class AttentionExplainer:
     def _method(self, playing):
         if self.method != "auto":
             return self.method
-        return "exact" if playing.sum(1).max(initial=0) <= AUTO_EXACT_PLAYERS else "kernel"
+        return auto_method(playing.sum(1).max(initial=0))
 
     def _tokens(self, x):
         """Texts or ids as `Tokens`, with the model's own idea of padding."""

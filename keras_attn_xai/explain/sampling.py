@@ -9,7 +9,6 @@ from math import comb
 
 import numpy as np
 
-EXACT_LIMIT = 20
 PERMUTATIONS = 10
 
 

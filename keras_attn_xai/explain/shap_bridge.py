@@ -9,74 +9,24 @@ import contextlib
 import numpy as np
 import shap
 
-from keras_attn_xai.errors import ArgumentError, RecordError
+from keras_attn_xai.errors import RecordError
 from keras_attn_xai.records import Attribution, Explanation, Provenance
 
-METHODS = ("exact", "permutation", "partition", "kernel")
-EXACT_LIMIT = 20
 
-
-def shapley_values(game, method, *, budget=None):
-    """Values (M,) of a game by one of shap's explainers.
-
-    Parameters
-    ----------
-    game : Game
-    method : {"exact", "permutation", "partition", "kernel"}
-    budget : int, optional
-        Evaluations; by default 2^M for exact, ten permutations there and back, 500 for partition and
-        shap's own ``2 M + 2048`` for kernel.
-
-    Returns
-    -------
-    float array (M,)
-
-    Raises
-    ------
-    ArgumentError
-        The budget is too small for the method and the number of players.
-    """
+def kernel_values(game, budget=None):
+    """Shapley values (M,) by shap's Kernel explainer without l1, ``2 M + 2048`` evaluations by default."""
     players = len(game)
-    if players < 2:
-        return game(np.ones((1, players))) - game(np.zeros((1, players))) if players else np.zeros(0)
-    _check_budget(method, players, budget)
-    if method == "kernel":
-        explainer = _KernelExplainer(game, np.zeros((1, players)))
-        nsamples = "auto" if budget is None else budget
-        return explainer.shap_values(np.ones((1, players)), nsamples=nsamples, l1_reg=False, silent=True)[0]
-    if method == "permutation":
-        budget = budget or 10 * (2 * players + 1)
-        _evaluate_at_once(game, lambda function: _explain(function, method, players, budget))
-    return _explain(game, method, players, budget)
+    explainer = _KernelExplainer(game, np.zeros((1, players)))
+    nsamples = "auto" if budget is None else budget
+    return explainer.shap_values(np.ones((1, players)), nsamples=nsamples, l1_reg=False, silent=True)[0]
 
 
-def _explain(function, method, players, budget):
-    """One of shap's masker-based explainers over a function of M zeros and ones."""
-    masker = shap.maskers.Independent(np.zeros((1, players)))
-    if method == "partition":
-        masker = shap.maskers.Partition(np.zeros((1, players)), clustering=halving_tree(players))
-    with _undisturbed_numpy_random():  # shap reseeds when an explainer is made; the stream belongs to the call
-        kind = {"exact": "ExactExplainer", "permutation": "PermutationExplainer", "partition": "PartitionExplainer"}
-        explainer = getattr(shap, kind[method])(function, masker)
-    evaluations = {"exact": 2**players, "permutation": budget, "partition": budget or 500}[method]
-    return explainer(np.ones((1, players)), max_evals=evaluations, silent=True).values[0]
-
-
-def _evaluate_at_once(game, explain):
-    """Ask the explainer which coalitions it will want, and evaluate them in one batch.
-
-    Only for explainers whose coalitions do not depend on the values. The random stream is rewound,
-    so the real run draws the same ones and finds them known.
-    """
-    asked = []
-
-    def listen(coalitions):
-        asked.append(np.array(coalitions))
-        return np.zeros(len(coalitions))
-
-    with _undisturbed_numpy_random():
-        explain(listen)
-    game(np.concatenate(asked))
+def partition_values(game, budget=None):
+    """Owen values (M,) by shap's Partition explainer over neighbours, 500 evaluations by default."""
+    players = len(game)
+    masker = shap.maskers.Partition(np.zeros((1, players)), clustering=halving_tree(players))
+    explainer = shap.PartitionExplainer(game, masker)
+    return explainer(np.ones((1, players)), max_evals=budget or 500, silent=True).values[0]
 
 
 class _KernelExplainer(shap.KernelExplainer):
@@ -112,15 +62,9 @@ class _KernelExplainer(shap.KernelExplainer):
 @contextlib.contextmanager
 def seeded_numpy_random(seed):
     """shap draws from NumPy's global generator: seed it for the block, then put the user's state back."""
-    with _undisturbed_numpy_random():
-        np.random.seed(seed)
-        yield
-
-
-@contextlib.contextmanager
-def _undisturbed_numpy_random():
     state = np.random.get_state()
     try:
+        np.random.seed(seed)
         yield
     finally:
         np.random.set_state(state)
@@ -161,19 +105,6 @@ def halving_tree(players):
     tree[:, :2][inner] = players + rank[tree[:, :2][inner].astype(int) - players]
     tree[:, 2] /= players
     return tree
-
-
-def _check_budget(method, players, budget):
-    if method == "exact" and players > EXACT_LIMIT:
-        raise ArgumentError(
-            f"method='exact' evaluates 2^{players} coalitions for {players} players; the limit is {EXACT_LIMIT} "
-            "players. Use method='kernel' or 'permutation'."
-        )
-    least = {"exact": 2**players, "permutation": 2 * players + 1, "partition": 4, "kernel": players + 2}[method]
-    if budget is not None and budget < least:
-        raise ArgumentError(
-            f"method='{method}' needs a budget of at least {least} for {players} players; received {budget}."
-        )
 
 
 def to_shap(explanation):

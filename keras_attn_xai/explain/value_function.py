@@ -113,10 +113,10 @@ class ValueFunction:
         try:
             return function(ids.astype(self._dtype), *rest)
         except tf.errors.InvalidArgumentError as error:
-            reason = re.search(r"indices\S* = .* is not in \[.*?\)|slice index .* out of bounds|^.*", error.message)
+            reason = re.search(r"indices\S* = .* is not in \[.*?\)|slice index .* out of bounds", error.message)
             raise ArgumentError(
                 f"The model refused its input, token ids from {ids.min()} to {ids.max()} or the background: "
-                f"{reason.group()}."
+                f"{reason.group() if reason else error.message.splitlines()[0]}."
             ) from None
 
 

@@ -49,7 +49,7 @@ def save_explanation(explanation, path):
         "explanation": _described(explanation, "explanation", arrays),
     }
     with whole_folder(path, ours=MANIFEST) as folder:
-        np.savez_compressed(folder / ARRAYS, **arrays)
+        np.savez_compressed(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
         manifest["sha256"] = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
         text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
