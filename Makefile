@@ -54,7 +54,7 @@ wheel: $(VENV)/check.stamp  ## Build the wheel and check what is in it
 	! grep -E ' (tests|docs|notebooks|benchmarks)/' dist/contents.txt
 
 contract-jax: $(VENV)/check.stamp  ## Run the layers' contract on the JAX backend
-	KERAS_BACKEND=jax $(RUN) pytest tests/layers/test_contract.py
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) pytest tests/layers/test_contract.py
 
 notebooks: $(VENV)/check.stamp  ## Execute the notebooks after the first, which make test executes
 	@others="$(filter-out notebooks/01_%,$(wildcard notebooks/*.ipynb))"; \

@@ -107,18 +107,18 @@ def named_outputs(model, outputs):
             inner = {"output": value} if ops.is_tensor(value) else named_outputs(model, value)
             flat |= {str(key) if ops.is_tensor(value) else f"{key}/{name}": one for name, one in inner.items()}
         return flat
-    flat = keras.tree.flatten(outputs)
-    if len(flat) == 1:
-        return {"output": flat[0]}
+    leaves = keras.tree.flatten(outputs)
+    if len(leaves) == 1:
+        return {"output": leaves[0]}
     names = list(getattr(model, "output_names", None) or [])
-    if len(names) != len(flat):
-        names = [f"output_{i}" for i in range(len(flat))]
+    if len(names) != len(leaves):
+        names = [f"output_{i}" for i in range(len(leaves))]
     seen: Counter[str] = Counter()
     unique = []
     for name in names:
         unique.append(name if seen[name] == 0 else f"{name}_{seen[name]}")
         seen[name] += 1
-    return dict(zip(unique, flat, strict=True))
+    return dict(zip(unique, leaves, strict=True))
 
 
 def _four_axes(name, weights):

@@ -61,7 +61,7 @@ class _KernelExplainer(shap.KernelExplainer):
 
 @contextlib.contextmanager
 def seeded_numpy_random(seed):
-    """shap draws from NumPy's global generator: seed it for the block, then put the user's state back."""
+    """Seed NumPy's global generator, from which shap draws, and put the user's state back after the block."""
     state = np.random.get_state()
     try:
         np.random.seed(seed)
@@ -147,6 +147,7 @@ def from_shap(explanation, *, target, unit, model):
         method="shap",
         evaluations=np.zeros(len(rows), int),
         player_labels=tuple(map(tuple, labels)),
+        mask=(labels != "") | (rows != 0),  # `to_shap` writes padding as an empty label
     )
     provenance = Provenance(model=model, versions=(("shap", shap.__version__),))
     return Explanation((), (attribution,), attribution.player_labels, provenance)

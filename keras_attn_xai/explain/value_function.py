@@ -144,11 +144,6 @@ class Game:
         Their positions; every other position always keeps its own id.
     ends : (float, float)
         The values with no player and with every player.
-
-    Attributes
-    ----------
-    evaluations : int
-        Distinct coalitions evaluated so far.
     """
 
     def __init__(self, function, ids, background, index, players, *, ends):
@@ -164,6 +159,7 @@ class Game:
 
     @property
     def evaluations(self):
+        """Distinct coalitions evaluated so far."""
         return len(self._known)
 
     def __call__(self, coalitions):
