@@ -7,7 +7,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from keras_attn_xai.capture.expose import input_structure, viewed
-from keras_attn_xai.capture.locate import all_layers, attention_layers
+from keras_attn_xai.capture.locate import all_layers
 from keras_attn_xai.capture.seams import is_functional
 from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
 from keras_attn_xai.explain.methods import METHODS, auto_method, shapley_values
@@ -141,11 +141,12 @@ class AttentionExplainer:
             raise ArgumentError(f"budget must be a positive integer or None; received {budget!r}.")
         tokens = self._tokens(x)
         function = self._function(tokens.ids)
-        index = function.target.choose(function.explained(tokens.ids))
+        explained, weights = function.look(tokens.ids)
+        maps = self._maps(weights, tokens)
+        index = function.target.choose(explained)
         background = self._background_rows(tokens)
         playing = tokens.mask & (tokens.ids[:, None] != background).any(1)
         method = self._method(playing)
-        maps = self._maps(function, tokens)
         attribution = self._attribute(function, tokens, index, background, playing, method, budget, progress)
         return Explanation(
             attention=maps,
@@ -174,11 +175,8 @@ class AttentionExplainer:
             mask=tokens.mask,
         )
 
-    def _maps(self, function, tokens):
-        if self.attention is None:
-            return ()
-        weights = function.attention(tokens.ids) if attention_layers(self.model) else {}
-        if self.attention != "all":
+    def _maps(self, weights, tokens):
+        if self.attention not in ("all", None):
             unknown = [name for name in self.attention if name not in weights]
             if unknown:
                 known = ", ".join(weights) or "none"
@@ -244,6 +242,7 @@ class AttentionExplainer:
                 Target(self._target_spec),
                 input_dtype=dtype,
                 length=length,
+                attention=self.attention is not None,
                 batch_size=self._batch_size,
             )
             if fixed:

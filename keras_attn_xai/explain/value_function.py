@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
+from keras_attn_xai.capture.locate import attention_layers
 from keras_attn_xai.capture.record import call_with_attention, recording
 from keras_attn_xai.errors import ArgumentError, ModelError
 
@@ -28,33 +29,46 @@ class ValueFunction:
         What the model takes ids as.
     length : int or None
         Positions per row; None where the model takes any number.
+    attention : bool, default True
+        Whether `look` brings the attention along, if there is any.
     batch_size : int, default 512
         Most rows the model is given at once.
     """
 
-    def __init__(self, model, target, *, input_dtype="int32", length=None, batch_size=None):
+    def __init__(self, model, target, *, input_dtype="int32", length=None, attention=True, batch_size=None):
         self.model = model
         self.target = target
         self.batch_size = batch_size or DEFAULT_BATCH
         ids = tf.TensorSpec([None, length], input_dtype)
         present, index = tf.TensorSpec([None, length], tf.bool), tf.TensorSpec([None], tf.int32)
-        self._explained = _traced(self._explained_of, ids)
+        self._with_attention = attention and bool(attention_layers(model))
+        self._look = _traced(self._look_of, ids)
         self._values = _traced(self._values_of, ids, present, ids, index)
-        self._attention = _traced(self._attention_of, ids)
         self._dtype = tf.as_dtype(input_dtype).as_numpy_dtype
 
     def build(self, ids):
         """Show a subclassed model one row, outside of any trace: it makes its variables on first sight."""
         self._run(partial(self.model, training=False), ids[:1])
 
-    def explained(self, ids):
-        """What a target is chosen from: array (B,) or (B, C) for ids (B, S)."""
-        return np.concatenate([self._run(self._explained, rows).numpy() for rows in self._batches(ids)])
+    def look(self, ids):
+        """One pass over rows as they are.
 
-    def attention(self, ids):
-        """Attention weights of ids (B, S): dict of call name to array (B, H, T, S')."""
-        parts = [self._run(self._attention, rows) for rows in self._batches(ids)]
-        return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+        Parameters
+        ----------
+        ids : int array (B, S)
+
+        Returns
+        -------
+        explained : float array (B,) or (B, C)
+            What a target is chosen from.
+        weights : dict of str to float array (B, H, T, S')
+            Attention by call name.
+        """
+        starts = range(0, len(ids), self.batch_size)
+        explained, weights = zip(
+            *(self._run(self._look, ids[start : start + self.batch_size]) for start in starts), strict=True
+        )
+        return np.concatenate(explained), {name: np.concatenate([one[name] for one in weights]) for name in weights[0]}
 
     def games(self, ids, background, index, playing):
         """One `Game` per row, its two ends already evaluated, all rows in one batch.
@@ -90,6 +104,15 @@ class ValueFunction:
         ]
         return np.concatenate(parts).astype(np.float64)
 
+    def _look_of(self, ids):
+        if not self._with_attention:
+            return self._explained_of(ids), {}
+        outputs, weights = call_with_attention(self.model, ids, training=False)
+        explained = self.target.explained(self.model, outputs, list(weights.values()))
+        return explained, {
+            name: tf.cast(one, tf.float32) if one.dtype.size < 4 else one for name, one in weights.items()
+        }
+
     def _explained_of(self, ids):
         with recording(self.model) as weights:  # to tell outputs that are attention; a model may have none
             outputs = self.model(ids, training=False)
@@ -101,13 +124,6 @@ class ValueFunction:
         flat = tf.ensure_shape(tf.reshape(rows, [-1, counts[2]]), [None, ids.shape[1]])
         scalar = self.target.scalar(self._explained_of(flat), tf.repeat(index, counts[1]))
         return tf.reduce_mean(tf.reshape(tf.cast(scalar, tf.float64), counts[:2]), axis=1)
-
-    def _attention_of(self, ids):
-        _, weights = call_with_attention(self.model, ids, training=False)
-        return {name: tf.cast(one, tf.float32) if one.dtype.size < 4 else one for name, one in weights.items()}
-
-    def _batches(self, ids):
-        return [ids[start : start + self.batch_size] for start in range(0, len(ids), self.batch_size)]
 
     def _run(self, function, ids, *rest):
         try:

@@ -371,7 +371,7 @@ def test_one_trace_for_all_lengths_and_batches(masking, capfd):
     for rows, positions in ((1, 3), (2, 5), (3, 7), (5, 2), (7, 11), (13, 3)):
         explainer(token_ids(rows, positions))
     (function,) = explainer._functions.values()
-    for traced in (function._explained, function._values, function._attention):
+    for traced in (function._look, function._values):
         assert traced.experimental_get_tracing_count() == 1
     assert "retracing" not in capfd.readouterr().err
 
