@@ -1,0 +1,31 @@
+"""Sphinx: MyST pages, docstrings in NumPy style, warnings are errors."""
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+project = "keras-attn-xai"
+author = "The keras-attn-xai authors"
+copyright = author
+try:
+    release = version("keras-attn-xai")
+except PackageNotFoundError:  # built from a checkout that was never installed
+    release = "0.1.0"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+exclude_patterns = ["_build"]
+default_role = "code"
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = [("Call arguments", "params_style"), ("Yields", "returns_style")]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+add_module_names = False
+
+html_theme = "furo"
+html_title = "keras-attn-xai"
+html_show_sphinx = False
+html_copy_source = False
