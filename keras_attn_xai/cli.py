@@ -76,7 +76,7 @@ def _demo(arguments):
 
 def _explain(arguments):
     texts = _lines(arguments.texts)
-    from keras_attn_xai.text import Vocabulary
+    from keras_attn_xai.text import Vocabulary, tokenize
 
     vocabulary = Vocabulary.read(_existing(arguments.vocabulary))
     background = vocabulary.id_of(arguments.mask_token)
@@ -89,13 +89,14 @@ def _explain(arguments):
     explanation = explainer(texts, budget=arguments.budget)
     if not explanation.attention:
         _say(f"The model '{model.name}' has no attention layer, so there is no map; SHAP is shown alone.")
-    for name in _write(explanation, arguments):
+    for name in _write(model, tokenize(vocabulary, texts).ids, explanation, arguments):
         print(os.path.join(arguments.out, name))
     return 0
 
 
-def _write(explanation, arguments):
-    """The page, the bundle and a picture per text, all or none; the names of what was written."""
+def _write(model, example, explanation, arguments):
+    """The page, the bundle, a picture per text and the SavedModel, all or none; the names of what was written."""
+    from keras_attn_xai.export import export_saved_model
     from keras_attn_xai.plots import plot_side_by_side
     from keras_attn_xai.report import save_explanation, write_report
     from keras_attn_xai.writing import whole_folder
@@ -109,6 +110,7 @@ def _write(explanation, arguments):
             for row in range(len(explanation)):
                 figure = plot_side_by_side(explanation[row], class_names=classes)
                 figure.savefig(folder / "pictures" / f"text_{row + 1}.png", dpi=150)
+            export_saved_model(model, folder / "saved_model", example=example)
         return sorted(entry.name for entry in folder.iterdir())
 
 
