@@ -75,6 +75,8 @@ def call_with_attention(model, inputs, *, training=None):
     ModelError
         An attention layer ran inside a loop of the graph, from which nothing can be brought out, or none ran.
     """
+    if not all(part.built for part in (model, *(layer for _, layer in attention_layers(model)))):
+        model(inputs, training=False)  # Keras builds by one trace more, which is no call of the model's
     with recording(model) as weights:
         outputs = model(inputs, training=training)
     if not weights:

@@ -66,7 +66,7 @@ CASES = [
         lambda layer, query, key: references.luong_general_scores(query, key, _kernel(layer.key_dense)),
     ),
     Case(
-        "luong_concat", LuongAttention, {"score": "concat", "units": U}, PROJECTED | {"score": "general", "units": 2}, 17,
+        "luong_concat", LuongAttention, {"score": "concat", "units": U}, PROJECTED | {"score": "dot", "units": 7}, 17,
         lambda layer, query, key: references.luong_concat_scores(
             query, key, np.hstack([_kernel(layer.query_dense), _kernel(layer.key_dense)]), _kernel(layer.score_dense)[0]
         ),
@@ -76,8 +76,8 @@ CASES = [
         lambda layer, query, key: references.scaled_dot_scores(query, key),
     ),
 ]  # fmt: skip
-# Keras 3.15 reads its variables with np.array(variable), whose __array__ TensorFlow 2.21 has not brought to NumPy 2
-variables_as_arrays = pytest.mark.filterwarnings("ignore:__array__ implementation doesn.t accept a:DeprecationWarning")
+# Keras 3.15 reads its variables with np.array, and TensorFlow 2.21 has not brought their __array__ to NumPy 2
+variables_as_arrays = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
