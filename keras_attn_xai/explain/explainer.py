@@ -197,7 +197,10 @@ class AttentionExplainer:
             if self.tokenizer is None:
                 raise ArgumentError("Texts need a tokenizer: AttentionExplainer(..., tokenizer=...).")
             return tokenize(self.tokenizer, x, length=length, pad_id=self._pad_id() or 0)
-        ids = np.asarray(x)
+        try:
+            ids = np.asarray(x)
+        except ValueError:
+            raise ShapeError("Expected rows of one length; received several. Pad them, and say pad_id=.") from None
         if ids.ndim != 2 or ids.dtype.kind not in "iu" or 0 in ids.shape:
             raise ShapeError(
                 f"Expected token ids, an integer array (rows, positions) with at least one row; received shape "

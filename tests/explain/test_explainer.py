@@ -197,6 +197,7 @@ BAD_ROWS = [
     (np.full((2, 7), np.nan), ShapeError, "dtype float64"),
     (np.ones((0, 7), int), ShapeError, r"at least one row; received shape \(0, 7\)"),
     ([], ShapeError, "at least one row"),
+    ([[3, 4], [5]], ShapeError, "Expected rows of one length; received several. Pad them"),
     (np.ones((2, 5), int), ShapeError, r"The model takes 7 positions; received ids of shape \(2, 5\)"),
     (np.full((2, 7), 31), ArgumentError, r"token ids from 31 to 31 .*31 is not in \[0, 31\)"),
     (np.full((2, 7), -2), ArgumentError, "Token ids count from 0; received -2"),
