@@ -1,0 +1,67 @@
+"""The main job, whole but short: two hundred sentences, one epoch."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_attn_xai import demo, load_explanation
+from keras_attn_xai.text import Vocabulary
+
+WRITTEN = ("explanations", "model.keras", "pictures", "report.html", "saved_model", "vocabulary.txt")
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "movie_reviews", few_reviews)
+        patch.setattr(demo, "HELD_OUT", 40)
+        patch.setattr(demo, "BUDGET", 64)
+        done = demo.run_demo(tmp_path_factory.mktemp("demo") / "out", sentences=3, epochs=1, say=told.append)
+    return done, told
+
+
+def few_reviews():
+    from keras_attn_xai.datasets import movie_reviews
+
+    everything = movie_reviews()
+    some = np.r_[:100, -100:0]
+    return everything._replace(texts=tuple(everything.texts[i] for i in some), labels=everything.labels[some])
+
+
+def test_everything_is_written(result):
+    done, told = result
+    assert done.written == WRITTEN
+    assert sorted(entry.name for entry in done.folder.iterdir()) == sorted(WRITTEN)
+    assert len(list((done.folder / "pictures").glob("*.png"))) == 3
+    assert [line[:3] for line in told if line[:1].isdigit()] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+
+
+def test_what_is_written_agrees(result):
+    done, _ = result
+    model = keras.models.load_model(done.folder / "model.keras")
+    vocabulary = Vocabulary.read(done.folder / "vocabulary.txt")
+    explanation = load_explanation(done.folder / "explanations")
+    moved, seen = explanation.attribution, explanation.attention[0]
+    assert moved.unit == "log-odds"
+    assert moved.relative_gap.max() < 1e-5
+    for row in range(3):
+        ids = np.array([[vocabulary(piece)[0][0] for piece in explanation.labels[row] if piece]])
+        probability = model.predict(ids, verbose=0)[0, moved.target[row]].astype(float)
+        np.testing.assert_allclose(1 / (1 + np.exp(-moved.output[row])), probability, atol=1e-5)
+        np.testing.assert_allclose(seen.weights[row].sum(), 1, atol=1e-5)
+        assert not seen.weights[row][..., ~seen.mask[row]].any()
+    assert demo.compare(explanation) == (done.tau, done.overlap)
+
+
+def test_the_closing_lines_say_where_and_how_well(result):
+    done, _ = result
+    text = demo.summary(done)
+    for part in (
+        f"{done.accuracy:.3f}",
+        f"{done.tau.mean:+.2f}",
+        f"{done.overlap.mean:+.2f}",
+        "report.html",
+        "3 held-out",
+    ):
+        assert part in text
