@@ -129,15 +129,15 @@ def add_bias(scores, bias, mask=None):
     -------
     scores : tensor (B, T, S)
         Finite wherever the mask keeps a key.
-    mask : bool tensor
+    mask : bool tensor broadcastable to ``scores``
 
     Examples
     --------
     >>> import numpy as np
     >>> from keras_attn_xai.layers.functional import add_bias
     >>> scores, mask = add_bias(np.zeros((1, 1, 2)), np.array([[1.0, -np.inf]]))
-    >>> np.array(scores)[0], np.array(mask)[0]
-    (array([[1., 0.]]), array([[ True, False]]))
+    >>> np.array(scores), np.array(mask)
+    (array([[[1., 0.]]]), array([[ True, False]]))
     """
     bias = ops.cast(bias, scores.dtype)
     kept = ops.greater(bias, -float("inf"))

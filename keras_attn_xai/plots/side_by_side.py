@@ -63,7 +63,7 @@ def plot_side_by_side(
     ... )
     >>> seen = AttentionMap("att", [[[[0.1, 0.6, 0.3]]]], [["query"]], words)
     >>> figure = plots.plot_side_by_side(Explanation((seen,), (moved,), words, Provenance("m")))
-    >>> [bar.get_height() for bar in figure.axes[1].patches]
+    >>> [float(bar.get_height()) for bar in figure.axes[1].patches]
     [0.1, 0.6, 0.3]
     """
     if len(explanation) != 1:
