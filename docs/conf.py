@@ -1,7 +1,7 @@
 """Sphinx: MyST pages, docstrings in NumPy style, warnings are errors."""
 
 import os
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -9,8 +9,8 @@ project = "keras-attn-xai"
 author = "The keras-attn-xai authors"
 copyright = author
 try:
-    release = version("keras-attn-xai")
-except PackageNotFoundError:  # built from a checkout that was never installed
+    release = metadata.version("keras-attn-xai")
+except metadata.PackageNotFoundError:  # built from a checkout that was never installed
     release = "0.1.0"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
