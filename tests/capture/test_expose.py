@@ -126,14 +126,14 @@ def test_the_view_of_a_view_is_the_view(name):
     assert expose_attention(view) is view
 
 
-@pytest.mark.parametrize("name", ["functional", "sequential", "subclassed", "list_outputs", "dropout"])
+@pytest.mark.parametrize("name", ["sequential", "subclassed", "list_outputs", "dropout"])
 def test_training_the_view_trains_the_model(name):
     example = MODELS[name]()
     before = example.model.predict(example.inputs, verbose=0)
     view = expose_attention(example.model)
     view.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(example.outputs, "mse"))
     targets = dict(zip(example.outputs, map(np.ones_like, keras.tree.flatten(before)), strict=True))
-    losses = view.fit(example.inputs, targets, epochs=3, verbose=0).history["loss"]
+    losses = view.fit(example.inputs, targets, epochs=2, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     after = example.model.predict(example.inputs, verbose=0)
     assert np.abs(keras.tree.flatten(after)[0] - keras.tree.flatten(before)[0]).max() > 1e-3
@@ -181,7 +181,7 @@ def test_multi_head_maps_are_those_of_the_layers_own_weights(kind, padding, caus
     model = keras.Model(inputs, layer(masked, masked, use_causal_mask=causal))
     for one in layer.weights:
         one.assign(keras.random.normal(one.shape, seed=len(one.path)))  # biases too
-    outputs = expose_attention(model).predict(x, verbose=0)
+    outputs = expose_attention(model)(x)
     own = own_weights(layer)
     mask = kept[:, None] & kept[:, :, None] & (np.tri(T, dtype=bool) if causal else True)
     query, key = ([own[f"{part}/kernel"], own[f"{part}/bias"]] for part in ("query", "key"))
@@ -207,8 +207,8 @@ def test_our_maps_are_the_weights_whatever_the_layer_returns(layer, mask, kind):
     attend = layer(weights_kind=kind, dropout=0.5)
     model = keras.Model([query, memory, kept], attend(query, memory, value_mask=kept)[0])
     mask = np.ones((2, S), bool) if mask is None else mask
-    outputs = expose_attention(model).predict([QUERY, MEMORY, mask], verbose=0)
-    weights = outputs["attention/own"][:, 0]
+    outputs = expose_attention(model)([QUERY, MEMORY, mask])
+    weights = np.asarray(outputs["attention/own"])[:, 0]
     assert_same(outputs["output"], references.context(weights, MEMORY), atol=1e-5)
     expected = attend.from_config({**attend.get_config(), "weights_kind": "weights"})
     expected.build(QUERY.shape, MEMORY.shape)

@@ -66,7 +66,8 @@ CASES = [
         lambda layer, query, key: references.luong_general_scores(query, key, _kernel(layer.key_dense)),
     ),
     Case(
-        "luong_concat", LuongAttention, {"score": "concat", "units": U}, PROJECTED | {"score": "dot", "units": 7}, 17,
+        "luong_concat", LuongAttention, {"score": "concat", "units": U},
+        PROJECTED | {"score": "general", "units": 17}, 17,
         lambda layer, query, key: references.luong_concat_scores(
             query, key, np.hstack([_kernel(layer.query_dense), _kernel(layer.key_dense)]), _kernel(layer.score_dense)[0]
         ),
