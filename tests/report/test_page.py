@@ -1,0 +1,102 @@
+"""The page: self-contained, inert, and true to the records."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from keras_attn_xai import align, write_report
+from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.metrics import kendall_tau
+from tests.made import explanation
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "👍" * 7,
+    "x" * 10_000,
+    "{{ 7 * 7 }}",
+    "&amp;",
+]
+
+
+class Page(HTMLParser):
+    """Tags, attributes and the words of the page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.words = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def written(tmp_path, *args, **kwargs):
+    return write_report(*args, tmp_path / "report.html", **kwargs).read_text(encoding="utf-8")
+
+
+def test_it_loads_nothing_and_runs_nothing(tmp_path):
+    html = written(tmp_path, explanation(5))
+    page = Page(html)
+    assert not {"script", "link", "img", "iframe", "object", "form"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href")]
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_hostile_words_stay_words(tmp_path):
+    page = Page(written(tmp_path, explanation(len(HOSTILE), labels=HOSTILE), title="</title><script>x</script>"))
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    for word in HOSTILE:
+        assert page.words.count(word) >= 3  # attention, SHAP, ruler
+
+
+def test_the_numbers_are_those_of_the_records(tmp_path):
+    shown = explanation(5, rows=3, padding=2)
+    ruler = align(shown)
+    html = written(tmp_path, shown, class_names=["bad", "good"])
+    titles = re.findall(r'title="attention ([\d.]+)"', html)
+    np.testing.assert_allclose(np.array(titles, float), ruler.attention[:, :5].ravel(), atol=6e-4)
+    titles = re.findall(r'title="SHAP ([-+\d.]+)"', html)
+    np.testing.assert_allclose(np.array(titles, float), shown.attribution.values[:, :5].ravel(), atol=6e-4)
+    for tau in kendall_tau(ruler.attention, np.abs(ruler.attribution), mask=ruler.mask):
+        assert f"<dd>{tau:+.2f}</dd>" in html
+    assert html.count("<section") == 3
+    assert "Over 3 texts" in html
+    assert "Model reviews; background: token id 2" in html
+
+
+def test_the_longest_bar_is_the_strongest_word(tmp_path):
+    shown = explanation(7)
+    html = written(tmp_path, shown)
+    up = np.array(re.findall(r'class="up"><i style="height:([\d.]+)%', html), float)
+    down = np.array(re.findall(r'<i class="(?:pos|neg)" style="height:([\d.]+)%', html), float)
+    assert up.argmax() == align(shown).attention[0].argmax()
+    assert up.max() == 100
+    assert down.argmax() == np.abs(shown.attribution.values[0]).argmax()
+    assert down.max() == 50
+
+
+def test_a_model_without_attention_is_said_to_have_no_map(tmp_path):
+    html = written(tmp_path, [explanation(3), explanation(4, attention=False)])
+    assert html.count("This model has no attention map") == 1
+    assert "Over 1 text with attention" in " ".join(html.split())
+
+
+def test_twenty_long_texts_stay_small(tmp_path):
+    assert len(written(tmp_path, explanation(40, rows=20))) < 1_000_000
+
+
+def test_nothing_to_show_and_a_missing_name_get_a_sentence(tmp_path):
+    with pytest.raises(ArgumentError, match="at least one explained row"):
+        write_report([], tmp_path / "r.html")
+    with pytest.raises(ArgumentError, match="class_names has 1 names; a row's target is class 1"):
+        write_report(explanation(3), tmp_path / "r.html", class_names=["only"])
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,103 @@
+"""Agreement measures: equal to scipy, laws, and what they refuse."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from keras_attn_xai.errors import ArgumentError, ShapeError
+from keras_attn_xai.metrics import bootstrap_interval, kendall_tau, top_k_overlap
+
+rows = st.lists(st.integers(-5, 5), min_size=3, max_size=11)
+
+
+def two_rows(seed=0, shape=(5, 7)):
+    draw = np.random.default_rng(seed)
+    return draw.integers(0, 6, shape).astype(float), draw.normal(size=shape), draw.random(shape) < 0.7
+
+
+def test_tau_is_scipys_row_by_row_with_ties_and_masks():
+    a, b, mask = two_rows()
+    wanted = [stats.kendalltau(x[keep], y[keep]).statistic for x, y, keep in zip(a, b, mask, strict=True)]
+    np.testing.assert_allclose(kendall_tau(a, b, mask=mask), wanted, atol=1e-12)
+
+
+def test_masked_positions_do_not_count():
+    a, b, mask = two_rows()
+    np.testing.assert_array_equal(
+        kendall_tau(np.where(mask, a, 99), np.where(mask, b, -99), mask=mask), kendall_tau(a, b, mask=mask)
+    )
+
+
+@given(rows)
+@settings(max_examples=50, deadline=None)
+def test_tau_is_one_with_itself_and_minus_one_reversed(row):
+    a = np.array([row], float)
+    if np.ptp(a) == 0:
+        assert np.isnan(kendall_tau(a, a)[0])
+    else:
+        np.testing.assert_allclose([kendall_tau(a, a)[0], kendall_tau(a, -a)[0]], [1, -1])
+
+
+@given(rows, rows)
+@settings(max_examples=50, deadline=None)
+def test_tau_is_symmetric_and_sees_only_the_order(first, second):
+    size = min(len(first), len(second))
+    a, b = np.array([first[:size]], float), np.array([second[:size]], float)
+    tau = kendall_tau(a, b)
+    np.testing.assert_allclose(kendall_tau(b, a), tau, equal_nan=True)
+    np.testing.assert_allclose(kendall_tau(np.exp(a), b**3), tau, equal_nan=True)
+
+
+def test_a_row_without_an_order_is_nan():
+    a = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]])
+    mask = np.array([[True] * 3, [True, False, False]])
+    assert np.isnan(kendall_tau(a, a[:, ::-1], mask=mask)).all()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 11])
+def test_overlap_by_brute_force(k):
+    a, b, mask = two_rows(3)
+    wanted = []
+    for x, y, keep in zip(a, b, mask, strict=True):
+        real = np.flatnonzero(keep)
+        size = min(k, len(real))
+        first, second = (set(sorted(real, key=lambda i: (-z[i], i))[:size]) for z in (x, y))
+        wanted.append(len(first & second) / size)
+    np.testing.assert_allclose(top_k_overlap(a, b, k=k, mask=mask), wanted)
+
+
+def test_overlap_of_an_empty_row_is_nan():
+    assert np.isnan(top_k_overlap(np.ones((1, 3)), np.ones((1, 3)), mask=np.zeros((1, 3), bool))[0])
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_rows():
+    values = np.random.default_rng(0).normal(2, 1, 400)
+    few, many = bootstrap_interval(values[:20]), bootstrap_interval(values)
+    for one in (few, many):
+        assert one.low < one.mean < one.high
+    assert many.high - many.low < (few.high - few.low) / 2
+    assert few.rows == 20
+
+
+def test_the_interval_is_seeded_and_leaves_out_nan():
+    values = np.array([0.1, np.nan, 0.4, 0.3])
+    assert bootstrap_interval(values) == bootstrap_interval(values[[0, 2, 3]])
+    assert bootstrap_interval([0.5, np.nan])[:1] == (0.5,)
+    assert np.isnan(bootstrap_interval([0.5]).low)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "mask"),
+    [(np.ones(3), np.ones(3), None), (np.ones((2, 3)), np.ones((2, 4)), None), (*np.ones((2, 1, 3)), np.ones((1, 3)))],
+)
+def test_wrong_shapes_get_a_sentence(a, b, mask):
+    for measure in (kendall_tau, top_k_overlap):
+        with pytest.raises(ShapeError, match="Expected two arrays"):
+            measure(a, b, mask=mask)
+
+
+def test_k_counts_from_one():
+    with pytest.raises(ArgumentError, match="k must be a positive integer; received 0"):
+        top_k_overlap(np.ones((1, 3)), np.ones((1, 3)), k=0)
