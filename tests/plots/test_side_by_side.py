@@ -95,6 +95,7 @@ def test_words_are_never_mathematics():
     figure = plots.plot_side_by_side(explanation(4, labels=["$x_1$", "a^b", "$", "\\frac"]))
     figure._repr_png_()
     assert [word.get_text() for word in words_of(figure.axes[0])] == ["$x_1$", "a^b", "$", "\\frac"]
+    assert not any(word.get_parse_math() for word in words_of(figure.axes[0]))
 
 
 def test_pieces_become_words():
