@@ -433,10 +433,11 @@ def test_gradients_reach_every_weight(case):
     before = [array(weight).copy() for weight in model.trainable_weights]
     model.train_on_batch(list(tensors(case)), np.ones((B, T, V), "float32"))
     assert len(layer.trainable_weights) == names[case.name]
-    for old, weight in zip(before[::2], model.trainable_weights[::2], strict=True):
-        assert np.abs(array(weight) - old).max() > 0, weight.path
     for old, weight in zip(before, model.trainable_weights, strict=True):
         assert np.isfinite(array(weight)).all()
+        # a bias on the keys shifts all products of a query alike, and a softmax does not see that
+        if weight.name == "kernel" or any(weight is own for own in layer.trainable_weights):
+            assert np.abs(array(weight) - old).max() > 0, weight.path
 
 
 # Inside other models
