@@ -1,7 +1,7 @@
 """Make the pictures of the docs with the public API: ``python docs/make_images.py``.
 
-A small model is trained on movie-review sentences (extra ``demo``), then one sentence it has not seen is explained. The seed is
-fixed; another processor or version may move the numbers a little.
+A small model is trained on movie-review sentences (extra ``demo``), then one sentence it has not seen is explained.
+The seed is fixed; another processor or version may move the numbers a little.
 """
 
 from pathlib import Path

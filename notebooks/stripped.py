@@ -24,5 +24,7 @@ if __name__ == "__main__":
     found = {path: leftovers(json.loads(path.read_text("utf-8"))) for path in Path(__file__).parent.glob("*.ipynb")}
     for path, cells in found.items():
         if cells:
-            print(f"{path}: cells {cells} have outputs; strip them with jupyter nbconvert --clear-output --inplace {path}")
+            print(
+                f"{path}: cells {cells} have outputs; strip them with jupyter nbconvert --clear-output --inplace {path}"
+            )
     sys.exit(any(found.values()))
