@@ -78,7 +78,9 @@ def timed(function):
 def main(count):
     rows = np.random.default_rng(SEED).integers(2, WORDS, (count, POSITIONS)).astype("int32")
     print(f"{count} rows of {POSITIONS} tokens, {BUDGET} evaluations each; shap {shap.__version__}")
-    print(f"{'model':18}{'method':13}{'shap ms/row':>12}{'ours ms/row':>12}{'ratio':>8}{'max difference':>16}{'gap':>9}")
+    print(
+        f"{'model':18}{'method':13}{'shap ms/row':>12}{'ours ms/row':>12}{'ratio':>8}{'max difference':>16}{'gap':>9}"
+    )
     for trunk in (attention_block, recurrent):
         model = build(trunk)
         for method in ("permutation", "kernel"):
