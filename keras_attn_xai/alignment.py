@@ -101,6 +101,11 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
 
 
 def _choose_map(explanation, name):
+    if not explanation.attention:
+        raise ArgumentError(
+            "The explanation has no attention map to lay beside the attribution: the model has no attention, or it was "
+            "explained with attention=None. write_report shows SHAP alone."
+        )
     positions = explanation.attribution.values.shape[1]
     known = "; ".join(f"'{one.name}' {one.weights.shape}" for one in explanation.attention) or "none"
     if name is not None:

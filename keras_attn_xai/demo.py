@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from keras_attn_xai.alignment import align
 from keras_attn_xai.datasets import movie_reviews

@@ -1,5 +1,7 @@
 """A SavedModel that answers with its attention."""
 
+import contextlib
+import logging
 from pathlib import Path
 
 import keras
@@ -59,9 +61,21 @@ def export_saved_model(model, path, *, example=None):
         example = keras.tree.map_structure(np.asarray, example)
         view(example, training=False)
         signature = [keras.tree.map_structure(_open_batch, example)]
-    with whole_folder(path, ours="saved_model.pb") as folder:
+    with whole_folder(path, ours="saved_model.pb") as folder, _quiet_tensorflow():
         view.export(str(folder), format="tf_saved_model", verbose=False, input_signature=signature)
     return Path(path)
+
+
+@contextlib.contextmanager
+def _quiet_tensorflow():
+    """Without the line that names the temporary folder; warnings still come through."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _open_batch(array):

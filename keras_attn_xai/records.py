@@ -80,7 +80,7 @@ def _row_indices(index, length):
     return np.arange(length)[index]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AttentionMap(_Rows):
     """The weights of one attention call.
 
@@ -119,6 +119,9 @@ class AttentionMap(_Rows):
 
     _per_row = ("weights", "query_labels", "key_labels", "query_mask", "mask")
 
+    def __repr__(self):
+        return f"AttentionMap({self.name!r}, weights {self.weights.shape})"
+
     def __post_init__(self):
         weights = frozen_array(f"{self.name}: weights", self.weights, (None, None, None, None))
         rows, _, queries, keys = weights.shape
@@ -134,7 +137,7 @@ class AttentionMap(_Rows):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attribution(_Rows):
     """What moved the answer: one input, one target per row.
 
@@ -222,6 +225,10 @@ class Attribution(_Rows):
             standard_error=None if error is None else frozen_array("standard_error", error, (rows, players)),
         )
 
+    def __repr__(self):
+        gap = self.relative_gap.max(initial=0.0)
+        return f"Attribution({self.method!r}, values {self.values.shape} in {self.unit}, relative gap {gap:.0e})"
+
     @property
     def relative_gap(self):
         """``|gap| / max(|output - base|, 1e-3 max|output|)``, (B,), at best 0."""
@@ -263,7 +270,7 @@ class Provenance:
         _set(self, versions=tuple((str(a), str(b)) for a, b in self.versions), notes=tuple(map(str, self.notes)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Attention and attribution of the same rows.
 
@@ -330,6 +337,10 @@ class Explanation:
                 f"The explanation has {len(self.attributions)} attributions ({names}); take one from .attributions."
             )
         return self.attributions[0]
+
+    def __repr__(self):
+        parts = ", ".join(map(repr, (*self.attributions, *self.attention)))
+        return f"Explanation of {len(self)} rows by '{self.provenance.model}': {parts or 'nothing yet'}"
 
     def __len__(self):
         return len(self.labels)

@@ -101,7 +101,10 @@ class Vocabulary:
             lines = Path(path).read_text(encoding="utf-8").split("\n")
         except UnicodeDecodeError as error:
             raise FileFormatError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
-        return cls(lines[:-1] if lines[-1] == "" else lines)
+        try:
+            return cls(lines[:-1] if lines[-1] == "" else lines)
+        except ArgumentError as error:
+            raise FileFormatError(f"{path}: {error}") from None
 
     def write(self, path):
         """One word a line, to be read back by `read`."""
@@ -159,6 +162,42 @@ def tokenize(tokenizer, texts, *, length=None, pad_id=0):
     for row, (ids, _, words) in enumerate(rows):
         tokens[row, : len(ids)], word_ids[row, : len(ids)] = ids, words
     return Tokens(tokens, pad_labels([pieces for _, pieces, _ in rows], width), word_ids >= 0, word_ids)
+
+
+def token_id(tokenizer, token):
+    """The id a tokenizer has for a token such as ``"[MASK]"``.
+
+    Parameters
+    ----------
+    tokenizer : `Vocabulary`, TextVectorization or tokenizers.Tokenizer
+    token : str
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ArgumentError
+        It has none, or it is a plain function, which cannot be asked.
+
+    Examples
+    --------
+    >>> from keras_attn_xai.text import Vocabulary, token_id
+    >>> token_id(Vocabulary(["", "[UNK]", "[MASK]", "film"]), "[MASK]")
+    2
+    """
+    if hasattr(tokenizer, "id_of"):
+        return tokenizer.id_of(token)
+    if hasattr(tokenizer, "token_to_id"):
+        found = tokenizer.token_to_id(token)
+    elif hasattr(tokenizer, "get_vocabulary"):
+        found = {str(word): i for i, word in enumerate(tokenizer.get_vocabulary())}.get(token)
+    else:
+        raise ArgumentError(f"This tokenizer cannot be asked for the id of '{token}'; pass the id itself.")
+    if found is None:
+        raise ArgumentError(f"'{token}' is not in the tokenizer's vocabulary.")
+    return int(found)
 
 
 def _encoder(tokenizer):

@@ -8,6 +8,7 @@ import pytest
 from keras_attn_xai import AttentionMap, Attribution, Explanation, Provenance
 from keras_attn_xai.errors import ArgumentError, RecordError
 from keras_attn_xai.records import field_names, pad_labels
+from tests import made
 
 B, H, T, S = 3, 2, 5, 7
 
@@ -262,3 +263,10 @@ def test_pad_labels_and_field_names():
     assert pad_labels([["a"], []], 2) == (("a", ""), ("", ""))
     assert "gap" not in field_names(attribution())
     assert set(field_names(attention())) == {"name", "weights", "query_labels", "key_labels", "query_mask", "mask"}
+
+
+def test_a_record_prints_short():
+    shown = made.explanation(200, rows=3)
+    assert repr(shown.attention[0]) == "AttentionMap('encoder/att', weights (3, 2, 3, 200))"
+    assert len(repr(shown)) < 300
+    assert "nothing yet" in repr(Explanation((), (), (("a",),), shown.provenance))

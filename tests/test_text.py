@@ -1,10 +1,12 @@
 """The tokenizer seam: ids for the model, the user's own words for the reader."""
 
+import keras
 import numpy as np
 import pytest
+import tokenizers
 
 from keras_attn_xai.errors import ArgumentError, FileFormatError
-from keras_attn_xai.text import Tokens, Vocabulary, tokenize
+from keras_attn_xai.text import Tokens, Vocabulary, token_id, tokenize
 
 # Vocabulary
 
@@ -70,7 +72,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(FileFormatError, match=r"words\.txt is not UTF-8 text: invalid start byte at byte 9"):
         Vocabulary.read(path)
     path.write_bytes(b"")
-    with pytest.raises(ArgumentError, match="A vocabulary needs"):
+    with pytest.raises(FileFormatError, match=r"words\.txt: A vocabulary needs"):
         Vocabulary.read(path)
     with pytest.raises(FileNotFoundError):
         Vocabulary.read(tmp_path / "no such file")
@@ -310,3 +312,15 @@ def test_a_text_vectorization_finds_nothing(vectorization):
 def test_a_text_vectorization_that_counts_is_refused(vectorization, mode):
     with pytest.raises(ArgumentError, match="must have output_mode='int'"):
         tokenize(vectorization(output_mode=mode), "good")
+
+
+def test_a_token_has_an_id_in_every_tokenizer_that_can_be_asked():
+    words = ["", "[UNK]", "[MASK]", "film"]
+    layer = keras.layers.TextVectorization(vocabulary=["[MASK]", "film"])
+    hugging = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    for tokenizer in (Vocabulary(words), layer, hugging):
+        assert token_id(tokenizer, "[MASK]") == 2
+        with pytest.raises(ArgumentError, match="'nobody' is not in the"):
+            token_id(tokenizer, "nobody")
+    with pytest.raises(ArgumentError, match="cannot be asked for the id of"):
+        token_id(str.split, "[MASK]")

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import keras
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from keras_attn_xai.capture.expose import input_structure, viewed
 from keras_attn_xai.capture.locate import all_layers
@@ -15,7 +15,7 @@ from keras_attn_xai.explain.shap_bridge import seeded_numpy_random
 from keras_attn_xai.explain.target import Target
 from keras_attn_xai.explain.value_function import ValueFunction
 from keras_attn_xai.records import AttentionMap, Attribution, Explanation, Provenance
-from keras_attn_xai.text import Tokens, tokenize
+from keras_attn_xai.text import Tokens, token_id, tokenize
 
 
 class AttentionExplainer:
@@ -26,9 +26,10 @@ class AttentionExplainer:
     model : keras.Model
         Functional, Sequential or subclassed, with one input of token ids (B, S). It is not changed.
         Without attention it is explained all the same, with no maps.
-    background : int or int array (R, S)
-        What takes the place of an absent token: one id, the mask or unknown token's (never id 0 under
-        ``mask_zero``, which would remove the position), or rows that are averaged over.
+    background : int, str or int array (R, S)
+        What takes the place of an absent token: the id of the mask or unknown token (never id 0 under
+        ``mask_zero``, which would remove the position), the token itself where the tokenizer knows it,
+        or rows that are averaged over.
     method : {"auto", "exact", "permutation", "partition", "kernel"}, default "auto"
         shap's values over the compiled model. "partition" gives Owen values of a row halved again
         and again. "auto" is exact up to 12 players in the longest row, else kernel without l1.
@@ -105,6 +106,8 @@ class AttentionExplainer:
         self.mask_zero = any(getattr(layer, "mask_zero", False) for layer in all_layers(self.model))
         self.attention = attention
         self.seed = seed
+        if isinstance(background, str) and tokenizer is not None:
+            background = token_id(tokenizer, background)
         self.background = _background(background, self.mask_zero)
         self._target_spec = target
         self._batch_size = batch_size

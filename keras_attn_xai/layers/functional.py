@@ -106,13 +106,18 @@ def masked_softmax(scores, mask=None, *, fully_masked="zero"):
     dtype = scores.dtype
     logits = ops.cast(scores, accumulation_dtype(dtype))
     if mask is None:
-        return ops.cast(ops.softmax(logits, axis=-1), dtype)
+        return ops.cast(_softmax(logits), dtype)
     logits = ops.where(mask, logits, lowest(logits.dtype))
     keep = mask
     if fully_masked == "uniform":
         keep = ops.logical_or(mask, ops.logical_not(ops.any(mask, axis=-1, keepdims=True)))
-    weights = ops.where(keep, ops.softmax(logits, axis=-1), 0)
+    weights = ops.where(keep, _softmax(logits), 0)
     return ops.cast(weights, dtype)
+
+
+def _softmax(logits):
+    """Softmax over the last axis; a single key gets all the weight, where Keras would warn about it."""
+    return ops.ones_like(logits) if logits.shape[-1] == 1 else ops.softmax(logits, axis=-1)
 
 
 def add_bias(scores, bias, mask=None):

@@ -115,6 +115,8 @@ def test_texts_with_a_tokenizer(masking):
     explanation = AttentionExplainer(masking, MASK, tokenizer=vocabulary)(["A good film", "good"])
     assert explanation.labels == (("A", "good", "film"), ("good", "", ""))
     np.testing.assert_array_equal(explanation.attribution.mask, [[True, True, True], [True, False, False]])
+    by_word = AttentionExplainer(masking, "[MASK]", tokenizer=vocabulary)(["A good film", "good"])
+    np.testing.assert_array_equal(by_word.attribution.values, explanation.attribution.values)
     by_ids = AttentionExplainer(masking, MASK)(np.array([[2, 3, 4], [3, 0, 0]]))
     np.testing.assert_allclose(explanation.attribution.values, by_ids.attribution.values, atol=1e-6)
     one = AttentionExplainer(masking, MASK, tokenizer=vocabulary)("A good film")
