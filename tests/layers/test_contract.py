@@ -351,6 +351,18 @@ def test_an_additive_float16_mask_may_overflow():
     same(weights.sum(-1), np.ones((B, T)), atol=0.01)
 
 
+@every_layer
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(("fully_masked", "empty"), [("zero", 0), ("uniform", 1 / S)])
+def test_a_bias_that_removes_every_key_empties_the_row(case, dtype, fully_masked, empty):
+    bias = np.zeros((B, T, S), "float32")
+    bias[0, 3] = -np.inf
+    context, weights = arrays(case.make(dtype=dtype, fully_masked=fully_masked)(*tensors(case), score_bias=bias))
+    assert np.isfinite(context).all()
+    same(weights[0, 3], np.full(S, empty), atol=1e-3)
+    same(weights[1].sum(-1), np.ones(T), atol=0.01)
+
+
 # Dropout
 
 
