@@ -90,7 +90,12 @@ def plot_side_by_side(
     if len(words) > 1 and abs(attention.sum() - 1) < 1e-3:
         bars.axhline(1 / len(words), color=theme.faint, linewidth=0.8, linestyle=(0, (4, 3)))
         bars.annotate(
-            "dashed: every word the same", (1, 1), xycoords="axes fraction", ha="right", fontsize=SIZE - 4, color=theme.faint
+            "dashed: every word the same",
+            (1, 1),
+            xycoords="axes fraction",
+            ha="right",
+            fontsize=SIZE - 4,
+            color=theme.faint,
         )
     _bars(mirror, moved, [theme.toward if value > 0 else theme.against for value in moved], f"SHAP ({unit})", theme)
     _name_positions(mirror, words, theme)
