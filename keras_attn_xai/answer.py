@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-import numpy as np
+from scipy.special import expit
 
 from keras_attn_xai.errors import ArgumentError
 
@@ -46,4 +46,4 @@ def answer(attribution, class_names=None):
     unnamed = f"output {target}" if target >= 0 else "the target"
     name = unnamed if class_names is None else str(class_names[target])
     is_log_odds = attribution.unit == "log-odds"
-    return Answer(name, float(1 / (1 + np.exp(-output))) if is_log_odds else None, output, attribution.unit)
+    return Answer(name, float(expit(output)) if is_log_odds else None, output, attribution.unit)

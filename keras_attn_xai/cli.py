@@ -10,6 +10,7 @@ from pathlib import Path
 
 from keras_attn_xai.errors import ArgumentError, AttnXaiError, FileFormatError
 
+MARKER = "report.html"  # shows that a folder is one of ours
 LIBRARIES = ("keras-attn-xai", "tensorflow", "keras", "shap", "numpy", "scipy", "matplotlib")
 
 
@@ -59,7 +60,7 @@ def _parser():
     explain.add_argument("--classes", metavar="A,B,...", help="a name for each class of the model's output")
     explain.add_argument("--method", default="auto", help="auto, exact, permutation, partition or kernel")
     explain.add_argument("--budget", type=_positive, help="evaluations per text")
-    explain.add_argument("--seed", type=int, default=0, help="of the sampling (default: %(default)s)")
+    explain.add_argument("--seed", type=_seed, default=0, help="of the sampling (default: %(default)s)")
     explain.set_defaults(run=_explain)
 
     info = commands.add_parser("info", help="print versions")
@@ -75,9 +76,11 @@ def _demo(arguments):
 
 
 def _explain(arguments):
-    texts = _lines(arguments.texts)
     from keras_attn_xai.text import Vocabulary, tokenize
+    from keras_attn_xai.writing import refuse_foreign
 
+    refuse_foreign(arguments.out, ours=MARKER)
+    texts = _lines(arguments.texts)
     vocabulary = Vocabulary.read(_existing(arguments.vocabulary))
     background = vocabulary.id_of(arguments.mask_token)
     model = _load(arguments.model)
@@ -102,8 +105,8 @@ def _write(model, example, explanation, arguments):
     from keras_attn_xai.writing import whole_folder
 
     classes = arguments.classes.split(",") if arguments.classes else None
-    with whole_folder(arguments.out, ours="report.html") as folder:
-        write_report(explanation, folder / "report.html", class_names=classes)
+    with whole_folder(arguments.out, ours=MARKER) as folder:
+        write_report(explanation, folder / MARKER, class_names=classes)
         save_explanation(explanation, folder / "explanations")
         if explanation.attention:
             (folder / "pictures").mkdir()
@@ -166,10 +169,15 @@ def _sentence(error):
 
 
 def _positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not '{text}'")
+    return int(text)
+
+
+def _seed(text):
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}, not '{text}'")
+    return int(text)
 
 
 def _say(line):

@@ -18,7 +18,7 @@ from keras_attn_xai.metrics import Interval, bootstrap_interval, kendall_tau, to
 from keras_attn_xai.plots import plot_side_by_side
 from keras_attn_xai.report import save_explanation, write_report
 from keras_attn_xai.text import Vocabulary, tokenize
-from keras_attn_xai.writing import whole_folder
+from keras_attn_xai.writing import refuse_foreign, whole_folder
 
 SEED = 7
 WORDS = 8000
@@ -59,6 +59,7 @@ def run_demo(out="demo-output", *, sentences=EXPLAINED, epochs=EPOCHS, say=print
     -------
     DemoResult
     """
+    refuse_foreign(out, ours=MARKER)
     keras.utils.set_random_seed(SEED)
     say("1/5  Reading movie-review sentences")
     reviews = movie_reviews()

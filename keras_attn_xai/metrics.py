@@ -112,6 +112,8 @@ def bootstrap_interval(values, *, confidence=0.95, resamples=2000, seed=0):
     >>> bootstrap_interval([0.5, 0.5, 0.5]).mean
     0.5
     """
+    if not 0 < confidence < 1:
+        raise ArgumentError(f"confidence must lie between 0 and 1, as 0.95; received {confidence!r}.")
     values = np.asarray(values, float).ravel()
     values = values[~np.isnan(values)]
     if len(values) < 2:
@@ -124,7 +126,7 @@ def bootstrap_interval(values, *, confidence=0.95, resamples=2000, seed=0):
 
 
 def _tau(x, y):
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
         return np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.ConstantInputWarning)

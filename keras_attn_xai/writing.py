@@ -7,6 +7,24 @@ import tempfile
 from pathlib import Path
 
 
+def refuse_foreign(path, *, ours):
+    """Refuse a path that `whole_folder` would; for asking before long work.
+
+    Parameters
+    ----------
+    path : str or path
+    ours : str
+
+    Raises
+    ------
+    FileExistsError
+        A file, or a folder that is not empty and does not hold ``ours``.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / ours).exists())):
+        raise FileExistsError(f"{path} exists and does not hold {ours}; choose another path or remove it first.")
+
+
 @contextlib.contextmanager
 def whole_folder(path, *, ours):
     """Fill a new folder beside ``path``, then put it in its place.
@@ -29,8 +47,7 @@ def whole_folder(path, *, ours):
         Something else is at ``path``.
     """
     path = Path(path)
-    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / ours).exists())):
-        raise FileExistsError(f"{path} exists and does not hold {ours}; choose another path or remove it first.")
+    refuse_foreign(path, ours=ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:

@@ -94,6 +94,15 @@ def unknown_mask_token(files):
     return {"mask_token": "<mask>"}, "'<mask>' is not in the vocabulary"
 
 
+def text_not_text(files):
+    (files / "texts.txt").write_bytes(b"a film\n\xff\n")
+    return {}, "texts.txt is not UTF-8 text: invalid start byte at byte 7"
+
+
+def out_inside_a_file(files):
+    return {"out": files / "texts.txt" / "out"}, "texts.txt"
+
+
 def vocabulary_not_text(files):
     (files / "words.txt").write_bytes(b"\xff\xfe\x00")
     return {}, "is not UTF-8"
@@ -121,7 +130,8 @@ def vocabulary_larger_than_the_model(files):
 
 MISTAKES = [
     missing, unreadable_model, missing_model, empty_text, no_text_at_all, text_too_long, unknown_mask_token,
-    vocabulary_not_text, unknown_method, budget_too_small, foreign_folder, vocabulary_larger_than_the_model,
+    text_not_text, out_inside_a_file, vocabulary_not_text, unknown_method, budget_too_small, foreign_folder,
+    vocabulary_larger_than_the_model,
 ]  # fmt: skip
 
 
@@ -137,10 +147,21 @@ def test_a_mistake_is_one_sentence_and_code_2(files, capsys, mistake):
     assert sorted(files.rglob("*")) == before
 
 
-def test_argparse_refuses_a_budget_of_zero(files):
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [({"budget": 0}, "at least 1, not '0'"), ({"budget": "many"}, "not 'many'"), ({"seed": 2**32}, "to 4294967295")],
+)
+def test_argparse_refuses_numbers_that_cannot_be_meant(files, capsys, mistake, sentence):
     with pytest.raises(SystemExit) as stop:
-        main(arguments(files, budget=0))
+        main(arguments(files, **mistake))
     assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_foreign_folder_is_refused_before_the_model_is_read(files, capsys):
+    (files / "model.keras").unlink()
+    assert main(arguments(files, out=files)) == 2
+    assert "does not hold report.html" in capsys.readouterr().err
 
 
 def test_a_real_process_prints_one_line(files):

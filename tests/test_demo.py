@@ -65,3 +65,11 @@ def test_the_closing_lines_say_where_and_how_well(result):
         "3 held-out",
     ):
         assert part in text
+
+
+def test_a_foreign_folder_is_refused_before_any_work(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    told = []
+    with pytest.raises(FileExistsError, match=r"does not hold report\.html"):
+        demo.run_demo(tmp_path, say=told.append)
+    assert told == []

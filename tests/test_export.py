@@ -97,3 +97,17 @@ def test_a_model_without_attention_gets_a_sentence(tmp_path):
     with pytest.raises(ModelError, match="has no attention layer"):
         export_saved_model(model, tmp_path / "m")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_leaves_nothing_and_the_model_as_it_was(tmp_path, monkeypatch):
+    model = reviews()
+    before = model.predict(IDS, verbose=0)
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.saved_model, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export_saved_model(model, tmp_path / "deep" / "m")
+    assert not list((tmp_path / "deep").iterdir())
+    np.testing.assert_array_equal(model.predict(IDS, verbose=0), before)

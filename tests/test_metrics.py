@@ -101,3 +101,14 @@ def test_wrong_shapes_get_a_sentence(a, b, mask):
 def test_k_counts_from_one():
     with pytest.raises(ArgumentError, match="k must be a positive integer; received 0"):
         top_k_overlap(np.ones((1, 3)), np.ones((1, 3)), k=0)
+
+
+def test_infinite_ties_have_no_order():
+    a = np.array([[np.inf, np.inf, np.inf]])
+    assert np.isnan(kendall_tau(a, np.array([[1.0, 2.0, 3.0]]))[0])
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_confidence_is_a_share(confidence):
+    with pytest.raises(ArgumentError, match=f"between 0 and 1, as 0.95; received {confidence}"):
+        bootstrap_interval([0.1, 0.2], confidence=confidence)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_attn_xai.writing import whole_folder, write_whole_file
+from keras_attn_xai.writing import refuse_foreign, whole_folder, write_whole_file
 
 
 def fill(path, text):
@@ -59,3 +59,10 @@ def test_a_file_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_whole_file(tmp_path / "page.html", "\ud800")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_fits_is_not_refused(tmp_path):
+    for path in (tmp_path / "new", tmp_path):
+        refuse_foreign(path, ours="mark")
+    fill(tmp_path / "out", "one")
+    refuse_foreign(tmp_path / "out", ours="mark")

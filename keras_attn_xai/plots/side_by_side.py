@@ -71,7 +71,7 @@ def plot_side_by_side(
     said = answer(explanation.attribution, class_names)
     alignment = align(explanation, map=map, heads=heads, query=query, merge=merge)
     keep = alignment.mask[0]
-    words = [label for label, real in zip(alignment.labels[0], keep, strict=True) if real]
+    words = [" ".join(label.split()) for label, real in zip(alignment.labels[0], keep, strict=True) if real]
     attention, moved = alignment.attention[0, keep], alignment.attribution[0, keep]
     theme = DARK if dark else LIGHT
     fig = Canvas() if fig is None else fig

@@ -126,12 +126,10 @@ def _share(values):
 def _summary(texts):
     """Agreement over the page's texts that have a map."""
     mapped = [text for text in texts if text["has_map"]]
-    if not mapped:
+    tau = bootstrap_interval([text["tau"] for text in mapped])
+    if not tau.rows:  # no text with an order: one word, or all of one weight
         return None
-    return {
-        "tau": bootstrap_interval([text["tau"] for text in mapped]),
-        "overlap": bootstrap_interval([text["overlap"] for text in mapped]),
-    }
+    return {"tau": tau, "overlap": bootstrap_interval([text["overlap"] for text in mapped])}
 
 
 def _origin(explanation):

@@ -133,3 +133,9 @@ def test_several_rows_or_no_map_get_a_sentence():
         plots.plot_side_by_side(explanation(3, attention=False))
     with pytest.raises(ArgumentError, match="class_names has 1 names"):
         plots.plot_side_by_side(explanation(3), class_names=["only"])
+
+
+def test_white_space_inside_a_word_takes_one_line():
+    figure = plots.plot_side_by_side(explanation(3, labels=["a\nb", "\t", "c"]))
+    figure._repr_png_()
+    assert [word.get_text() for word in words_of(figure.axes[0])] == ["a b", "", "c"]

@@ -100,3 +100,10 @@ def test_nothing_to_show_and_a_missing_name_get_a_sentence(tmp_path):
     with pytest.raises(ArgumentError, match="class_names has 1 names; a row's target is class 1"):
         write_report(explanation(3), tmp_path / "r.html", class_names=["only"])
     assert not list(tmp_path.iterdir())
+
+
+def test_texts_without_an_order_have_no_summary(tmp_path):
+    html = written(tmp_path, [explanation(1), explanation(1, seed=1)])
+    assert "nan" not in html
+    assert "no order" in html
+    assert "with attention:" not in html
