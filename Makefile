@@ -23,7 +23,7 @@ test-oldest:  ## Pass the tests on the oldest versions setup.cfg allows, in .ven
 	$(PYTHON) -m venv .venv-oldest
 	$(PYTHON) tests/oldest.py > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install --quiet --editable ".[test]" --constraint .venv-oldest/constraints.txt
-	.venv-oldest/bin/python -m pytest tests keras_attn_xai
+	.venv-oldest/bin/python -m pytest -o filterwarnings=default tests keras_attn_xai  # old libraries warn about new ones
 
 check: $(VENV)/check.stamp format-check lint types docstrings docs wheel contract-jax notebooks test  ## All that CI runs; ends in make test
 
