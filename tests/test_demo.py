@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_attn_xai import demo, load_explanation
+from keras_attn_xai.metrics import kendall_tau, top_k_overlap
 from keras_attn_xai.text import Vocabulary
 
 WRITTEN = ("explanations", "model.keras", "pictures", "report.html", "saved_model", "vocabulary.txt")
@@ -52,6 +53,9 @@ def test_what_is_written_agrees(result):
         np.testing.assert_allclose(seen.weights[row].sum(), 1, atol=1e-5)
         assert not seen.weights[row][..., ~seen.mask[row]].any()
     assert demo.compare(explanation) == (done.tau, done.overlap)
+    looked, sizes = seen.weights[:, 0, 0], np.abs(moved.values)  # one head, one query
+    np.testing.assert_allclose(done.tau.mean, kendall_tau(looked, sizes, mask=moved.mask).mean())
+    np.testing.assert_allclose(done.overlap.mean, top_k_overlap(looked, sizes, mask=moved.mask).mean())
 
 
 def test_the_closing_lines_say_where_and_how_well(result):

@@ -84,6 +84,8 @@ def test_the_interval_holds_the_mean_and_narrows_with_rows():
 def test_the_interval_is_seeded_and_leaves_out_nan():
     values = np.array([0.1, np.nan, 0.4, 0.3])
     assert bootstrap_interval(values) == bootstrap_interval(values[[0, 2, 3]])
+    many = np.random.default_rng(0).normal(size=50)
+    assert bootstrap_interval(many, seed=1) == bootstrap_interval(many, seed=1) != bootstrap_interval(many, seed=2)
     assert bootstrap_interval([0.5, np.nan])[:1] == (0.5,)
     assert np.isnan(bootstrap_interval([0.5]).low)
 

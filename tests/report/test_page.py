@@ -73,8 +73,10 @@ def test_the_numbers_are_those_of_the_records(tmp_path):
     assert "Model reviews; background: token id 2" in html
 
 
-def test_the_longest_bar_is_the_strongest_word(tmp_path):
-    shown = explanation(7)
+@pytest.mark.parametrize(("seed", "sign"), [(0, 1), (1, -1)])  # the strongest word speaks for the answer, against it
+def test_the_longest_bar_is_the_strongest_word(tmp_path, seed, sign):
+    shown = explanation(7, seed=seed)
+    assert abs(shown.attribution.values).max() == (sign * shown.attribution.values).max()
     html = written(tmp_path, shown)
     up = np.array(re.findall(r'class="up"><i style="height:([\d.]+)%', html), float)
     down = np.array(re.findall(r'<i class="(?:pos|neg)" style="height:([\d.]+)%', html), float)
