@@ -50,7 +50,8 @@ def test_compute_attention_still_takes_the_arguments_that_are_passed_on(name):
     assert parameters[1:6] == ["query", "key", "value", "attention_mask", "training"], MOVED.format(
         f"{name}._compute_attention"
     )
-    assert "use_causal_mask" in parameters, MOVED.format(f"{name}._compute_attention")
+    if "extra_attention_kwargs" in inspect.getsource(getattr(keras.layers, name).call):  # Keras 3.12 has neither
+        assert "use_causal_mask" in parameters, MOVED.format(f"{name}._compute_attention")
 
 
 @pytest.mark.parametrize(
