@@ -110,12 +110,16 @@ def halving_tree(players):
 def to_shap(explanation):
     """`Explanation.to_shap`."""
     attribution = explanation.attribution
-    labels = np.array(explanation.labels, dtype=object)
+    # padding as a blank: shap 0.48's bar plot trips over an empty string
+    labels = np.array([[label or " " for label in row] for row in explanation.labels], dtype=object)
+    names = [f"position {i}" for i in range(labels.shape[1])]
+    if len(labels) == 1:  # shap's plots of one row name its features
+        names = list(labels[0])
     return shap.Explanation(
         values=np.array(attribution.values),
         base_values=np.array(attribution.base),
         data=labels,
-        feature_names=[f"position {i}" for i in range(labels.shape[1])] if len(labels) != 1 else list(labels[0]),
+        feature_names=names,
         output_names=attribution.unit,
     )
 
@@ -137,7 +141,7 @@ def from_shap(explanation, *, target, unit, model):
     base = np.broadcast_to(np.ravel(explanation.base_values).astype(float), (len(rows),))
     data = explanation.data if explanation.data is not None else explanation.feature_names
     names = np.arange(rows.shape[1]) if data is None else np.asarray(data, dtype=object)
-    labels = np.broadcast_to(names, rows.shape)
+    labels = np.where(np.broadcast_to(names, rows.shape) == " ", "", names)  # `to_shap` writes padding as a blank
     attribution = Attribution(
         values=rows,
         base=base,
@@ -147,7 +151,7 @@ def from_shap(explanation, *, target, unit, model):
         method="shap",
         evaluations=np.zeros(len(rows), int),
         player_labels=tuple(map(tuple, labels)),
-        mask=(labels != "") | (rows != 0),  # `to_shap` writes padding as an empty label
+        mask=(labels != "") | (rows != 0),
     )
     provenance = Provenance(model=model, versions=(("shap", shap.__version__),))
     return Explanation((), (attribution,), attribution.player_labels, provenance)

@@ -53,7 +53,7 @@ def test_to_shap_holds_the_same_numbers():
     assert isinstance(given, shap.Explanation)
     np.testing.assert_array_equal(given.values, explanation.attribution.values)
     np.testing.assert_array_equal(given.base_values, explanation.attribution.base)
-    assert given.data.tolist() == [list(row) for row in explanation.labels]
+    assert given.data.tolist() == [[label or " " for label in row] for row in explanation.labels]  # blank padding
     given.values[:] = 7  # its own copy
     assert explanation.attribution.values.max() < 7
 
