@@ -108,10 +108,7 @@ def expose_attention(model):
             f"The model '{model.name}' has no attention layer: nothing in it is one of keras_attn_xai.layers, "
             "keras.layers.Attention, AdditiveAttention, MultiHeadAttention or GroupQueryAttention."
         )
-    if isinstance(model, keras.Sequential) and not model.built:
-        raise ModelError(
-            f"The Sequential '{model.name}' does not know its input yet; start it with keras.Input, or call it once."
-        )
+    refuse_unbuilt_sequential(model)
     name = f"{model.name}_with_attention"
     if not (isinstance(model, keras.Sequential) or seams.is_functional(model)):
         return AttentionView(model, name=name)
@@ -120,6 +117,14 @@ def expose_attention(model):
         input_structure(model),
     )
     return keras.Model(inputs, AttentionCapture(model, name="capture")(inputs), name=name)
+
+
+def refuse_unbuilt_sequential(model):
+    """Raise for a Sequential that has not seen its input: it has no graph to look into."""
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise ModelError(
+            f"The Sequential '{model.name}' does not know its input yet; start it with keras.Input, or call it once."
+        )
 
 
 def input_structure(model):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from keras_attn_xai.capture.expose import input_structure, viewed
+from keras_attn_xai.capture.expose import input_structure, refuse_unbuilt_sequential, viewed
 from keras_attn_xai.capture.locate import all_layers
 from keras_attn_xai.capture.seams import is_functional
 from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
@@ -14,6 +14,7 @@ from keras_attn_xai.explain.methods import METHODS, auto_method, shapley_values
 from keras_attn_xai.explain.shap_bridge import seeded_numpy_random
 from keras_attn_xai.explain.target import Target
 from keras_attn_xai.explain.value_function import ValueFunction
+from keras_attn_xai.layers.arguments import require_choice
 from keras_attn_xai.records import AttentionMap, Attribution, Explanation, Provenance
 from keras_attn_xai.text import Tokens, token_id, tokenize
 
@@ -95,10 +96,11 @@ class AttentionExplainer:
         seed=0,
     ):
         self.model = _explainable(model)
-        self.method = _choice("method", method, ("auto", *METHODS))
-        _choice("players", players, ("auto", "tokens"))
+        require_choice("method", method, ("auto", *METHODS))
+        self.method = method
+        require_choice("players", players, ("auto", "tokens"))
         if isinstance(attention, str):
-            _choice("attention, unless it is None or a list of names,", attention, ("all",))
+            require_choice("attention, unless it is None or a list of names,", attention, ("all",))
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ArgumentError(f"batch_size must be a positive integer or None; received {batch_size!r}.")
         self.tokenizer = tokenizer
@@ -277,10 +279,7 @@ def _explainable(model):
     if not isinstance(model, keras.Model):
         raise ModelError(f"AttentionExplainer takes a keras.Model; received {type(model).__name__}.")
     model = viewed(model) or model
-    if isinstance(model, keras.Sequential) and not model.built:
-        raise ModelError(
-            f"The Sequential '{model.name}' does not know its input yet; start it with keras.Input, or call it once."
-        )
+    refuse_unbuilt_sequential(model)
     inputs = getattr(model, "inputs", None)
     if inputs is not None and len(inputs) != 1:
         raise ModelError(
@@ -332,9 +331,3 @@ def _map(name, weights, tokens):
     query_labels, query_mask = side(queries, "query")
     key_labels, mask = side(keys, "key")
     return AttentionMap(name, weights, query_labels, key_labels, query_mask, mask)
-
-
-def _choice(name, given, choices):
-    if given not in choices:
-        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}; received {given!r}.")
-    return given
