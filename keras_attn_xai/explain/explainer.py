@@ -11,7 +11,7 @@ from keras_attn_xai.capture.locate import all_layers
 from keras_attn_xai.capture.seams import is_functional
 from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
 from keras_attn_xai.explain.methods import METHODS, auto_method, shapley_values
-from keras_attn_xai.explain.shap_bridge import seeded_numpy_random
+from keras_attn_xai.explain.sampling import seeded_numpy_random
 from keras_attn_xai.explain.target import Target
 from keras_attn_xai.explain.value_function import ValueFunction
 from keras_attn_xai.layers.arguments import require_choice

@@ -3,8 +3,9 @@
 import numpy as np
 
 from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.explain.regression import kernel_values
 from keras_attn_xai.explain.sampling import exact_values, permutation_values
-from keras_attn_xai.explain.shap_bridge import kernel_values, partition_values
+from keras_attn_xai.explain.shap_bridge import partition_values
 
 METHODS = ("exact", "permutation", "partition", "kernel")
 EXACT_LIMIT = 20  # players

@@ -5,6 +5,7 @@ shap asks for one permutation at a time and compiles its loops when it is first 
 seconds; here a row is one call of the compiled model.
 """
 
+import contextlib
 from math import comb
 
 import numpy as np
@@ -83,3 +84,14 @@ def permutation_values(game, budget=None):
     there, back = game(np.concatenate([joining, ~joining]).reshape(-1, players)).reshape(2, -1, players + 1)
     gains = np.diff(there, axis=1) - np.diff(back, axis=1)  # (P, M), in the order of joining
     return np.take_along_axis(gains, place, axis=1).mean(0) / 2
+
+
+@contextlib.contextmanager
+def seeded_numpy_random(seed):
+    """Seed NumPy's global generator, from which shap and we draw, and put the user's state back after the block."""
+    state = np.random.get_state()
+    try:
+        np.random.seed(seed)
+        yield
+    finally:
+        np.random.set_state(state)

@@ -1,10 +1,8 @@
-"""The one file that imports shap: its explainers over our games, and its Explanation both ways.
+"""The one file that imports shap: its Partition explainer over our games, and its Explanation both ways.
 
 A game is handed to shap as a function of M zeros and ones explained against all zeros, so shap draws
 the same coalitions in the same order as it would over the tokens themselves.
 """
-
-import contextlib
 
 import numpy as np
 import shap
@@ -13,61 +11,12 @@ from keras_attn_xai.errors import RecordError
 from keras_attn_xai.records import Attribution, Explanation, Provenance
 
 
-def kernel_values(game, budget=None):
-    """Shapley values (M,) by shap's Kernel explainer without l1, ``2 M + 2048`` evaluations by default."""
-    players = len(game)
-    explainer = _KernelExplainer(game, np.zeros((1, players)))
-    nsamples = "auto" if budget is None else budget
-    return explainer.shap_values(np.ones((1, players)), nsamples=nsamples, l1_reg=False, silent=True)[0]
-
-
 def partition_values(game, budget=None):
     """Owen values (M,) by shap's Partition explainer over neighbours, 500 evaluations by default."""
     players = len(game)
     masker = shap.maskers.Partition(np.zeros((1, players)), clustering=halving_tree(players))
     explainer = shap.PartitionExplainer(game, masker)
     return explainer(np.ones((1, players)), max_evals=budget or 500, silent=True).values[0]
-
-
-class _KernelExplainer(shap.KernelExplainer):
-    """Shapley regression with the draws of shap and shorter ways around them.
-
-    In a game of zeros and ones a coalition is its own row of data, every player varies, and there is
-    one output, so four methods become a few lines of arrays. Which coalitions are drawn, and in which
-    order, stays with shap.
-    """
-
-    def varying_groups(self, x):
-        return np.arange(x.shape[1])
-
-    def addsample(self, x, m, w):
-        self.maskMatrix[self.nsamplesAdded] = m
-        self.kernelWeights[self.nsamplesAdded] = w
-        self.nsamplesAdded += 1
-
-    def run(self):
-        self.ey[:, 0] = self.model.f(self.maskMatrix)
-
-    def solve(self, fraction_evaluated, dim):
-        """Weighted least squares under the constraint that the values add up (Lundberg and Lee 2017, theorem 2)."""
-        total = self.fx[0] - self.fnull[0]
-        last = self.maskMatrix[:, -1]
-        design = self.maskMatrix[:, :-1] - last[:, None]
-        aim = self.ey[:, 0] - self.fnull[0] - last * total
-        weighted = design.T * self.kernelWeights
-        values = np.linalg.lstsq(weighted @ design, weighted @ aim, rcond=None)[0]
-        return np.append(values, total - values.sum()), np.zeros(self.M)
-
-
-@contextlib.contextmanager
-def seeded_numpy_random(seed):
-    """Seed NumPy's global generator, from which shap draws, and put the user's state back after the block."""
-    state = np.random.get_state()
-    try:
-        np.random.seed(seed)
-        yield
-    finally:
-        np.random.set_state(state)
 
 
 def halving_tree(players):
