@@ -84,11 +84,8 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
     per_query, heads_name = _reduce_heads(chosen.weights, heads)
     attention, query_name = _reduce_queries(per_query, chosen.query_mask, query)
     mask = attribution.mask & chosen.mask
-    values, labels = attribution.values, explanation.labels
-    if merge == "words":
-        attention, values, mask, labels = _merge_words(explanation, attention, values, mask)
-    elif merge is not None:
-        raise ArgumentError(f"merge must be None or 'words'; received {merge!r}.")
+    values = attribution.values
+    attention, values, mask, labels = merged(explanation, merge, mask, attention, values)
     return Alignment(
         attention=np.where(mask, attention, 0.0),
         attribution=np.where(mask, values, 0.0),
@@ -146,8 +143,12 @@ def _reduce_queries(weights, mask, query):
     raise ArgumentError(f"query must be {words} or one of {weights.shape[1]} positions; received {query!r}.")
 
 
-def _merge_words(explanation, attention, values, mask):
-    """Sum the pieces of each word; words keep their order."""
+def merged(explanation, merge, mask, *values):
+    """Arrays (B, S) with the pieces of each word summed where ``merge`` asks for it, then their mask and labels."""
+    if merge is None:
+        return *values, mask, explanation.labels
+    if merge != "words":
+        raise ArgumentError(f"merge must be None or 'words'; received {merge!r}.")
     if explanation.word_ids is None:
         raise RecordError("merge='words' needs word_ids; explain with a tokenizer that tells words from pieces.")
     groups = []  # per row: the positions of each word
@@ -155,13 +156,13 @@ def _merge_words(explanation, attention, values, mask):
         order = dict.fromkeys(int(word) for word in words[real])
         groups.append([np.flatnonzero(real & (words == word)) for word in order])
     most = max(map(len, groups), default=0)
-    merged = np.zeros((2, len(groups), most))
+    sums = np.zeros((len(values), len(groups), most))
     kept = np.zeros((len(groups), most), bool)
     labels = []
     for row, words in enumerate(groups):
         kept[row, : len(words)] = True
         for column, positions in enumerate(words):
-            merged[:, row, column] = attention[row, positions].sum(), values[row, positions].sum()
+            sums[:, row, column] = [one[row, positions].sum() for one in values]
         pieces = explanation.labels[row]
         labels.append(["".join(pieces[i] for i in positions) for positions in words])
-    return merged[0], merged[1], kept, pad_labels(labels, most)
+    return *sums, kept, pad_labels(labels, most)

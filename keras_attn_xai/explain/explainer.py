@@ -103,6 +103,8 @@ class AttentionExplainer:
             require_choice("attention, unless it is None or a list of names,", attention, ("all",))
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ArgumentError(f"batch_size must be a positive integer or None; received {batch_size!r}.")
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+            raise ArgumentError(f"seed must be an integer from 0 to 2**32 - 1; received {seed!r}.")
         self.tokenizer = tokenizer
         self.pad_id = pad_id
         self.mask_zero = any(getattr(layer, "mask_zero", False) for layer in all_layers(self.model))

@@ -46,63 +46,55 @@ def kernel_values(game, budget=None):
 
 def weighted_coalitions(players, budget=None):
     """Coalitions (N, M) and their weights (N,): whole sizes first, then draws, each with its complement."""
-    many = 2 * players + 2**11 if budget is None else budget
-    many = min(many, 2**players - 2)
+    room = 2 * players + 2**11 if budget is None else budget
+    room = min(room, 2**players - 2)
     size = np.arange(1, ceil((players - 1) / 2) + 1)  # the other sizes are complements of these
-    paired = 2 * size != players
-    share = (1 + paired) * (players - 1) / (size * (players - size))
+    twice = 1 + (2 * size != players)
+    share = twice * (players - 1) / (size * (players - size))
     share /= share.sum()
 
-    present, weight = np.zeros((many, players), bool), np.empty(many)
-    whole = added = 0
-    while whole < len(size):
-        count = (1 + paired[whole]) * comb(players, size[whole])
-        if (many - added) * share[whole] / share[whole:].sum() < (1 - 1e-8) * count:
+    present, weight = [], []
+    for whole in range(len(size)):
+        count = twice[whole] * comb(players, size[whole])
+        if room * share[whole] / share[whole:].sum() < (1 - 1e-8) * count:
+            drawn, times = _draw(players, room, size[whole:], share[whole:] / twice[whole:])
+            present.append(drawn)
+            weight.append(times * (share[whole:].sum() / times.sum()))
             break
-        block = slice(added, added + count)
-        present[block] = _all_of_size(players, size[whole], with_complements=paired[whole])
-        weight[block] = share[whole] / count
-        whole, added = whole + 1, added + count
-    if whole < len(size):
-        drawn = added + _draw(present[added:], weight[added:], size[whole:], paired[whole:], share[whole:])
-        weight[added:drawn] *= share[whole:].sum() / weight[added:drawn].sum()
-        present, weight = present[:drawn], weight[:drawn]
-    return present, weight
+        members = np.array(list(itertools.combinations(range(players), size[whole])))
+        coalitions = np.zeros((len(members), players), bool)
+        np.put_along_axis(coalitions, members, True, axis=1)
+        present.append(_with_complements(coalitions)[0])
+        weight.append(np.full(count, share[whole] / count))
+        room -= count
+    return np.concatenate(present), np.concatenate(weight)
 
 
-def _all_of_size(players, size, *, with_complements):
-    members = np.array(list(itertools.combinations(range(players), size)))
-    present = np.zeros((len(members), players), bool)
-    np.put_along_axis(present, members, True, axis=1)
-    return np.stack([present, ~present], axis=1).reshape(-1, players) if with_complements else present
+def _draw(players, room, size, chance):
+    """Distinct random coalitions (N, M), each before its complement, and how many times (N,) each was drawn.
 
-
-def _draw(present, weight, size, paired, share):
-    """Fill rows with distinct random coalitions, each followed by its complement, and count how often each came.
-
-    Returns how many were filled: of very few coalitions the last may never come.
+    N is ``room``, unless the last of few coalitions never came.
     """
-    room, players = present.shape
-    # one choice of all sizes and one permutation a draw, from the global generator: the order of shap
-    chance = share / (1 + paired)
-    sizes = np.random.choice(len(size), 4 * room, p=chance / chance.sum())
-    row_of, row = {}, 0
-    for which in sizes:
-        if row == room:
-            break
-        members = np.random.permutation(players)[: size[which]]
-        present[row, members] = True
-        key = present[row].tobytes()
-        seen = row_of.setdefault(key, row)
-        rows = slice(seen, min(seen + 1 + paired[which], room))
-        if seen < row:
-            present[row] = False
-            weight[rows] += 1
-        else:
-            np.logical_not(present[row], out=present[row + 1 : row + 1 + paired[which]])
-            weight[rows] = 1
-            row = rows.stop
-    return row
+    sizes = size[np.random.choice(len(size), 4 * room, p=chance / chance.sum())]
+    times, draws, filled = {}, 0, 0
+    while filled < room and draws < len(sizes):
+        block = sizes[draws : draws + (room - filled + 1) // 2]  # a draw fills two rows at most: never one too many
+        orders = [np.random.permutation(players) for _ in block]  # one at a time, as shap draws them
+        for coalition, twice in zip(np.argsort(orders, axis=1) < block[:, None], 2 * block != players, strict=True):
+            key = coalition.tobytes()
+            times[key] = times.get(key, 0) + 1
+            filled += (1 + twice) * (times[key] == 1)
+        draws += len(block)
+    present, row = _with_complements(np.frombuffer(b"".join(times), bool).reshape(-1, players))
+    return present[:room], np.array(list(times.values()))[row[:room]]
+
+
+def _with_complements(coalitions):
+    """Each coalition (N, M) and then its complement, unless that is of the same size; and the rows they come from."""
+    twice = 1 + (2 * coalitions.sum(1) != coalitions.shape[1])
+    row = np.repeat(np.arange(len(coalitions)), twice)
+    second = np.diff(row, prepend=-1) == 0
+    return coalitions[row] ^ second[:, None], row
 
 
 def _least_squares(present, value, weight, base, output):

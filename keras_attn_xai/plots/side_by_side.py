@@ -99,9 +99,7 @@ def plot_side_by_side(
         )
     _bars(mirror, moved, [theme.toward if value > 0 else theme.against for value in moved], f"SHAP ({unit})", theme)
     _name_positions(mirror, words, theme)
-    top.set_title(
-        f"The model's answer: {said}", loc="left", fontsize=SIZE + 2, color=theme.ink, pad=30, fontweight="bold"
-    )
+    top.set_title(f"The model says: {said}", loc="left", fontsize=SIZE + 2, color=theme.ink, pad=30, fontweight="bold")
     _heading(top, "Where the model looked: attention", theme)
     _heading(bottom, f"What moved the answer: SHAP, in {unit}", theme, _legend(theme))
     fig.text(MARGIN / WIDTH, 0.16 / fig.get_figheight(), caption(alignment), fontsize=SIZE - 1.5, color=theme.faint)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from keras_attn_xai.alignment import align
+from keras_attn_xai.alignment import align, merged
 from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import bootstrap_interval, kendall_tau, top_k_overlap
@@ -77,12 +77,11 @@ def _template():
 def _text(explanation, class_names, merge):
     """What the template shows of one row."""
     attribution = explanation.attribution
-    seen = None
-    if explanation.attention:
-        seen = align(explanation, merge=merge)
+    seen = align(explanation, merge=merge) if explanation.attention else None
+    if seen is not None:
         keep, moved, labels = seen.mask[0], seen.attribution[0], seen.labels[0]
     else:
-        keep, moved, labels = attribution.mask[0], attribution.values[0], explanation.labels[0]
+        moved, keep, labels = (one[0] for one in merged(explanation, merge, attribution.mask, attribution.values))
     looked = np.zeros(len(moved)) if seen is None else seen.attention[0]
     words = [
         {"label": label, "attention": float(a), "shap": float(v), "looked": a_share, "moved": v_share}

@@ -250,6 +250,7 @@ def test_backgrounds_that_do_not_fit(model, masking):
         ({"method": "deep"}, "method must be one of 'auto', 'exact'"),
         ({"players": "words"}, "players must be one of 'auto', 'tokens'; received 'words'"),
         ({"batch_size": 0}, "batch_size must be a positive integer or None; received 0"),
+        ({"seed": -3}, "seed must be an integer from 0 to .*; received -3"),
         ({"batch_size": 2.5}, "batch_size must be a positive integer"),
     ],
 )

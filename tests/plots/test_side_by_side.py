@@ -65,9 +65,9 @@ def test_the_title_is_the_answer():
     shown = explanation(3)
     title = plots.plot_side_by_side(shown, class_names=["bad", "good"]).axes[0].get_title(loc="left")
     probability = 1 / (1 + np.exp(-shown.attribution.output[0]))
-    assert title.startswith(f"The model's answer: good, {probability:.0%} (log-odds")
+    assert title.startswith(f"The model says: good, {probability:.0%} (log-odds")
     plain = plots.plot_side_by_side(explanation(3, unit="output")).axes[0].get_title(loc="left")
-    assert plain.startswith("The model's answer: output 1 = ")
+    assert plain.startswith("The model says: output 1 = ")
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -92,6 +92,13 @@ def test_a_model_without_attention_is_said_to_have_no_map(tmp_path):
     assert "Over 1 text with attention" in " ".join(html.split())
 
 
+def test_pieces_are_merged_with_and_without_a_map(tmp_path):
+    for attention in (True, False):
+        shown = Page(written(tmp_path, explanation(4, attention=attention), merge="words")).words
+        assert "thefilm" in shown  # two pieces a word
+        assert "film" not in shown
+
+
 def test_twenty_long_texts_stay_small(tmp_path):
     assert len(written(tmp_path, explanation(40, rows=20))) < 1_000_000
 
