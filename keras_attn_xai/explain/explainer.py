@@ -109,7 +109,7 @@ class AttentionExplainer:
         self.pad_id = pad_id
         self.mask_zero = any(getattr(layer, "mask_zero", False) for layer in all_layers(self.model))
         self.attention = attention
-        self.seed = seed
+        self.seed = int(seed)
         if isinstance(background, str) and tokenizer is not None:
             background = token_id(tokenizer, background)
         self.background = _background(background, self.mask_zero)

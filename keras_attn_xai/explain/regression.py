@@ -76,7 +76,8 @@ def _draw(players, room, size, chance):
     N is ``room``, unless the last of few coalitions never came.
     """
     sizes = size[np.random.choice(len(size), 4 * room, p=chance / chance.sum())]
-    times, draws, filled = {}, 0, 0
+    times: dict[bytes, int] = {}
+    draws = filled = 0
     while filled < room and draws < len(sizes):
         block = sizes[draws : draws + (room - filled + 1) // 2]  # a draw fills two rows at most: never one too many
         orders = [np.random.permutation(players) for _ in block]  # one at a time, as shap draws them
