@@ -52,6 +52,7 @@ def canonical(layer, query, value, key, kwargs):
         kwargs["query_mask"] = other if own is None else own
         kwargs["value_mask"] = own if other is None else other
     check_attention_mask(layer, kwargs.get("attention_mask"), query, memory)
+    check_projected_keys(layer, kwargs.get("projected_keys"), memory)
     check_score_bias(layer, kwargs.get("score_bias"), query, memory)
     return query, value, key, kwargs
 
@@ -142,6 +143,17 @@ def check_attention_mask(layer, mask, query, memory):
     expected = (query.shape[0], query.shape[1], memory.shape[1])
     if len(shape) != 3 or not all(size == 1 or agree(size, want) for size, want in zip(shape, expected, strict=True)):
         raise MaskError(f"{layer.name}: attention_mask must have shape (B, T, S) = {expected}; received {shape}.")
+
+
+def check_projected_keys(layer, keys, memory):
+    """One projected key for every value."""
+    if keys is None:
+        return
+    if len(keys.shape) != 3 or not all(map(agree, keys.shape[:2], memory.shape[:2])):
+        raise ShapeError(
+            f"{layer.name}: projected_keys must have shape (batch, positions, units) with the batch and positions of "
+            f"the value, {tuple(memory.shape[:2])}; received {tuple(keys.shape)}. layer.project_keys(key) makes them."
+        )
 
 
 def check_score_bias(layer, bias, query, memory):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.layers import arguments, functional
+from keras_attn_xai.layers import arguments, functional, normalizers
 from keras_attn_xai.layers.keras_mask import attach_mask, refuse_tuple_inside_sequential
 from keras_attn_xai.layers.runtime_check import require_a_key_per_row
 
@@ -30,6 +30,8 @@ class AttentionLayer(keras.layers.Layer):
 
     Parameters
     ----------
+    normalizer : {"softmax", "sparsemax", "entmax15", "entmax", "sigmoid"} or Normalizer, default "softmax"
+        What makes scores into weights; an instance of `layers.normalizers` may carry a temperature or learn.
     return_weights : bool, default True
         True: the layer returns ``(context, weights)``. False: the context alone, which is what the
         middle of a Sequential needs. The context is the same either way.
@@ -56,6 +58,8 @@ class AttentionLayer(keras.layers.Layer):
         True keeps a key; a masked key gets weight 0.
     attention_mask : bool tensor (B, T, S) or (1, T, S)
         True lets the query see the key.
+    projected_keys : tensor (B, S, U), optional
+        What ``project_keys(key)`` gave before, so that a decoder computes it once for all its steps.
     score_bias : float tensor (B, T, S), (1, T, S) or (T, S)
         Added to the scores before the normaliser: a position bias, or an additive mask, where ``-inf``
         removes a key.
@@ -69,7 +73,7 @@ class AttentionLayer(keras.layers.Layer):
     -------
     context : tensor (B, T, V)
     weights : tensor (B, T, S)
-        Only with ``return_weights=True``. Rows sum to 1, or to 0 when every key is masked.
+        Only with ``return_weights=True``. Rows sum to 1 (but for a sigmoid), or to 0 when every key is masked.
 
     Raises
     ------
@@ -82,6 +86,7 @@ class AttentionLayer(keras.layers.Layer):
     def __init__(
         self,
         *,
+        normalizer="softmax",
         return_weights=True,
         weights_kind="weights",
         fully_masked="zero",
@@ -95,6 +100,7 @@ class AttentionLayer(keras.layers.Layer):
         if not 0 <= dropout < 1:
             raise ArgumentError(f"dropout must be in [0, 1); received {dropout!r}.")
         self.supports_masking = True
+        self.normalizer = normalizers.get(normalizer)
         self.return_weights = bool(return_weights)
         self.weights_kind = weights_kind
         self.fully_masked = fully_masked
@@ -120,42 +126,67 @@ class AttentionLayer(keras.layers.Layer):
         value_mask=None,
         key_mask=None,
         attention_mask=None,
+        projected_keys=None,
         score_bias=None,
         use_causal_mask=False,
         training=None,
     ):
         value = query if value is None else value
         key = value if key is None else key
+        if projected_keys is None:
+            projected_keys = self.project_keys(key)
         mask = functional.merge_masks(
             None if value_mask is None else ops.expand_dims(value_mask, 1),
             None if key_mask is None else ops.expand_dims(key_mask, 1),
             attention_mask,
             functional.causal_mask(query, key) if use_causal_mask else None,
         )  # broadcastable to (B, T, S)
-        attended = self.attend(query, value, key, mask=mask, score_bias=score_bias, training=training)
+        attended = self.attend(query, value, projected_keys, mask=mask, score_bias=score_bias, training=training)
         if not self.return_weights:
             return attended.context
         return attended.context, getattr(attended, self.weights_kind)
 
-    def attend(self, query, value, key, *, mask=None, score_bias=None, training=None):
+    def attend(self, query, value, keys, *, mask=None, score_bias=None, training=None):
         """One pass over complete inputs; everything computed on the way comes back.
 
         Capture wraps this method, so it runs on every call whatever the layer returns.
+
+        Parameters
+        ----------
+        query : tensor (B, T, D)
+        value : tensor (B, S, V)
+        keys : tensor (B, S, U)
+            As `project_keys` returns them.
+        mask : bool tensor broadcastable to (B, T, S), optional
+        score_bias, training
+            As in the call.
+
+        Returns
+        -------
+        Attended
         """
-        scores = self.score(query, key)  # (B, T, S)
+        scores, weights, dropped = self.weigh(self.score(query, keys), mask, score_bias=score_bias, training=training)
+        return Attended(functional.weighted_sum(dropped, value), scores, weights, dropped)
+
+    def weigh(self, scores, mask=None, *, score_bias=None, training=None):
+        """Scores as they meet the normaliser, the weights, and the weights after dropout."""
         if score_bias is not None:
             scores, mask = functional.add_bias(scores, score_bias, mask)
         if self.fully_masked == "error" and mask is not None:
             mask = require_a_key_per_row(mask, self.name)
-        weights = functional.masked_softmax(scores, mask, fully_masked=self.fully_masked)
+        weights = self.normalizer(scores, attention_mask=mask, fully_masked=self.fully_masked)
         dropped = weights
         if training and self.dropout > 0:
             dropped = keras.random.dropout(weights, self.dropout, seed=self.seed_generator)
-        return Attended(functional.weighted_sum(dropped, value), scores, weights, dropped)
+        return scores, weights, dropped
 
-    def score(self, query, key):
-        """Scores (B, T, S) of queries (B, T, D) against keys (B, S, K)."""
-        raise NotImplementedError(f"{type(self).__name__} must define score(query, key).")
+    def project_keys(self, key):
+        """Keys (B, S, K) as `score` takes them, (B, S, U): by default themselves."""
+        return key
+
+    def score(self, query, keys):
+        """Scores (B, T, S) of queries (B, T, D) against projected keys (B, S, U)."""
+        raise NotImplementedError(f"{type(self).__name__} must define score(query, keys).")
 
     def build(self, query_shape, value_shape=None, key_shape=None):
         value_shape = query_shape if value_shape is None else value_shape
@@ -186,6 +217,7 @@ class AttentionLayer(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
+            "normalizer": keras.saving.serialize_keras_object(self.normalizer),
             "return_weights": self.return_weights,
             "weights_kind": self.weights_kind,
             "fully_masked": self.fully_masked,

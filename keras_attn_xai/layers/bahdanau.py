@@ -21,7 +21,7 @@ class BahdanauAttention(ProjectedAttention):
     kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
     kernel_constraint, bias_constraint
         As in ``keras.layers.Dense``; for W, U and v alike.
-    return_weights, weights_kind, fully_masked, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, dropout, seed
         See `AttentionLayer`, also for the call arguments.
 
     Returns
@@ -56,9 +56,12 @@ class BahdanauAttention(ProjectedAttention):
         self.key_dense = self.projection(self.units, "key", key_shape)  # U
         self.score_dense = self.projection(1, "score", (None, None, None, self.units))  # v
 
-    def score(self, query, key):
+    def project_keys(self, key):
+        return self.key_dense(key)
+
+    def score(self, query, keys):
         v = keras.ops.cast(self.score_dense.kernel[:, 0], self.compute_dtype)
-        return functional.additive_scores(self.query_dense(query), self.key_dense(key), v)
+        return functional.additive_scores(self.query_dense(query), keys, v)
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 FULLY_MASKED = ("zero", "uniform", "error")
+BISECTIONS = 30  # 2^-30 before the Newton step, which squares the error
 
 
 def dot_scores(query, key, *, scale=None):
@@ -103,21 +104,112 @@ def masked_softmax(scores, mask=None, *, fully_masked="zero"):
     >>> np.array(masked_softmax(np.array([[2.0, 2.0, 9.0]]), np.array([[True, True, False]])))
     array([[0.5, 0.5, 0. ]])
     """
+    return masked_weights(softmax, scores, mask, fully_masked=fully_masked)
+
+
+def masked_weights(normalize, scores, mask=None, *, fully_masked="zero", temperature=1.0):
+    """Weights over the keys that ``mask`` keeps, by any normaliser.
+
+    Parameters
+    ----------
+    normalize : callable
+        Logits (..., S) to weights of the same shape; a logit far below the others gets 0.
+    scores, mask, fully_masked
+        As for `masked_softmax`.
+    temperature : float, default 1.0
+        Divides the scores.
+
+    Returns
+    -------
+    tensor (..., T, S)
+        With the dtype of ``scores``, computed in at least float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> from keras_attn_xai.layers.functional import masked_weights
+    >>> np.array(masked_weights(ops.sigmoid, np.array([[0.0, 0.0]]), np.array([[True, False]])))
+    array([[0.5, 0. ]])
+    """
     dtype = scores.dtype
     logits = ops.cast(scores, accumulation_dtype(dtype))
+    if temperature != 1:
+        logits = logits / temperature
     if mask is None:
-        return ops.cast(_softmax(logits), dtype)
-    logits = ops.where(mask, logits, lowest(logits.dtype))
-    keep = mask
+        return ops.cast(normalize(logits), dtype)
+    weights = ops.where(mask, normalize(ops.where(mask, logits, lowest(logits.dtype))), 0)
     if fully_masked == "uniform":
-        keep = ops.logical_or(mask, ops.logical_not(ops.any(mask, axis=-1, keepdims=True)))
-    weights = ops.where(keep, _softmax(logits), 0)
+        share = ops.ones_like(weights) / ops.sum(ops.ones_like(weights), axis=-1, keepdims=True)
+        weights = ops.where(ops.any(mask, axis=-1, keepdims=True), weights, share)
     return ops.cast(weights, dtype)
 
 
-def _softmax(logits):
+def softmax(logits):
     """Softmax over the last axis; a single key gets all the weight, where Keras would warn about it."""
     return ops.ones_like(logits) if logits.shape[-1] == 1 else ops.softmax(logits, axis=-1)
+
+
+def entmax(logits, alpha):
+    """Entmax over the last axis: ``[(alpha - 1) z - tau]_+ ^ (1 / (alpha - 1))`` with the tau that makes it sum to 1.
+
+    Parameters
+    ----------
+    logits : tensor (..., S)
+    alpha : float or tensor broadcastable to (..., 1)
+        Above 1; 2 is sparsemax. Between 1 and 1.05 the zeros fade into numbers near 0.
+
+    Returns
+    -------
+    tensor (..., S)
+        In [0, 1], with exact zeros; sums to 1.
+
+    Notes
+    -----
+    tau is found by bisection without a gradient; one Newton step behind it is exact where bisection has
+    converged, and gives tau the gradient of the implicit function theorem, in the logits and in alpha.
+
+    References
+    ----------
+    Peters, Niculae and Martins 2019 (arXiv:1905.05702), eq. 10 and section 4; Blondel, Martins and Niculae 2019
+    (arXiv:1805.09717), algorithm 1 (bisection).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import entmax
+    >>> np.array(entmax(np.array([1.0, 0.5, -1.0]), 2.0)).round(6).tolist()
+    [0.75, 0.25, 0.0]
+    """
+    if not isinstance(alpha, (int, float)):
+        alpha = ops.cast(alpha, logits.dtype)
+    power = 1 / (alpha - 1)
+    z = (alpha - 1) * (logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True)))
+    z = ops.maximum(z, -2.0)  # below -1 the weight is 0; a masked score stays finite
+    fixed_z, fixed_power = ops.stop_gradient(z), power if isinstance(power, float) else ops.stop_gradient(power)
+    tau = _threshold(fixed_z, fixed_power)
+    slope = fixed_power * ops.sum(_positive_power(fixed_z - tau, fixed_power - 1), axis=-1, keepdims=True)
+    excess = ops.sum(_positive_power(z - tau, power), axis=-1, keepdims=True) - 1
+    return _positive_power(z - (tau + excess / slope), power)
+
+
+def _threshold(z, power):
+    """The tau (..., 1) at which ``sum [z - tau]_+ ^ power`` is 1, by bisection: it lies between -1 and 0."""
+    low = -ops.ones_like(z[..., :1])
+    width = 1.0
+    for _ in range(BISECTIONS):
+        width /= 2
+        total = ops.sum(_positive_power(z - (low + width), power), axis=-1, keepdims=True)
+        low = ops.where(total >= 1, low + width, low)
+    return low
+
+
+def _positive_power(x, power):
+    """``[x]_+ ^ power``, with gradient 0 where it is 0; whole powers are products, which are faster."""
+    positive = ops.greater(x, 0)
+    if isinstance(power, float) and power in (0, 1, 2):
+        return ops.cast(positive, x.dtype) if power == 0 else ops.relu(x) if power == 1 else ops.square(ops.relu(x))
+    return ops.where(positive, ops.power(ops.where(positive, x, 1.0), power), 0.0)
 
 
 def add_bias(scores, bias, mask=None):

@@ -31,7 +31,7 @@ class LuongAttention(ProjectedAttention):
     kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
     kernel_constraint, bias_constraint
         As in ``keras.layers.Dense``; for W_a and v_a alike.
-    return_weights, weights_kind, fully_masked, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, dropout, seed
         See `AttentionLayer`, also for the call arguments.
 
     Returns
@@ -80,13 +80,14 @@ class LuongAttention(ProjectedAttention):
             self.key_dense = self.projection(units, "key", key_shape)  # right half of W_a
             self.score_dense = self.projection(1, "score", (None, None, None, units))  # v_a
 
-    def score(self, query, key):
-        if self.score_kind == "dot":
-            return functional.dot_scores(query, key)
-        if self.score_kind == "general":
-            return functional.dot_scores(query, self.key_dense(key))
+    def project_keys(self, key):
+        return key if self.score_kind == "dot" else self.key_dense(key)
+
+    def score(self, query, keys):
+        if self.score_kind != "concat":
+            return functional.dot_scores(query, keys)
         v = keras.ops.cast(self.score_dense.kernel[:, 0], self.compute_dtype)
-        return functional.additive_scores(self.query_dense(query), self.key_dense(key), v)
+        return functional.additive_scores(self.query_dense(query), keys, v)
 
     def get_config(self):
         return {**super().get_config(), "score": self.score_kind, "units": self.units}

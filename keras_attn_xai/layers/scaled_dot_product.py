@@ -17,7 +17,7 @@ class ScaledDotProductAttention(AttentionLayer):
     ----------
     scale : float, optional
         Factor of the products; by default ``1 / sqrt(D)``.
-    return_weights, weights_kind, fully_masked, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, dropout, seed
         See `AttentionLayer`, also for the other call arguments.
 
     Call arguments
@@ -60,9 +60,9 @@ class ScaledDotProductAttention(AttentionLayer):
                 f"{self.name}: query and key must have one size; received {tuple(query_shape)} and {tuple(key_shape)}."
             )
 
-    def score(self, query, key):
+    def score(self, query, keys):
         scale = 1 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
-        return functional.dot_scores(query, key, scale=scale)
+        return functional.dot_scores(query, keys, scale=scale)
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attn_xai.layers import BahdanauAttention, LuongAttention, ScaledDotProductAttention
+from keras_attn_xai.layers import BahdanauAttention, LuongAttention, ScaledDotProductAttention, normalizers
 from tests import references
 
 B, T, S, D, V, U = 2, 5, 7, 11, 13, 3  # every axis its own prime: no wrong transpose can pass
@@ -35,6 +35,7 @@ def _kernel(dense):
 
 
 SHARED = {
+    "normalizer": normalizers.Entmax(1.25, temperature=2.0),
     "return_weights": False,
     "weights_kind": "dropped",
     "fully_masked": "uniform",

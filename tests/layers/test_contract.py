@@ -149,6 +149,16 @@ def test_weights_kind_chooses_what_comes_out(case):
     same(context, references.context(dropped, value), atol=1e-4)
 
 
+@every_layer
+def test_keys_may_be_projected_once_for_all_steps(case):
+    query, value, key = tensors(case)
+    layer = case.make()
+    expected = arrays(layer(query, value, key, value_mask=KEPT))
+    keys = layer.project_keys(ops.convert_to_tensor(key))
+    steps = [arrays(layer(query[:, t : t + 1], value, projected_keys=keys, value_mask=KEPT)) for t in range(T)]
+    same([np.concatenate(one, axis=1) for one in zip(*steps, strict=True)], expected, atol=1e-5)
+
+
 # Rows and masks
 
 
@@ -404,7 +414,9 @@ def test_every_constructor_argument_round_trips(case):
 def test_the_arguments_of_dense_reach_the_projections(case):
     layer = case.make(**{name: PROJECTED[name] for name in PROJECTED if name.startswith(("kernel", "bias", "use"))})
     layer(*tensors(case))
-    for part in layer._flatten_layers(include_self=False):
+    dense = [part for part in layer._flatten_layers(include_self=False) if isinstance(part, keras.layers.Dense)]
+    assert dense
+    for part in dense:
         assert isinstance(part.kernel_initializer, keras.initializers.HeNormal)
         assert part.kernel_regularizer.l2 == 0.5
         assert part.kernel_constraint.max_value == 2.0
@@ -557,6 +569,11 @@ REFUSED = {
         ShapeError,
         "score_bias must broadcast",
     ),
+    "projected keys of other size": (
+        ((QUERY, VALUE), {"projected_keys": QUERY}),
+        ShapeError,
+        r"projected_keys must have shape.*\(2, 7\); received \(2, 5, 11\).*project_keys",
+    ),
     "one length for all": (
         ((QUERY, VALUE), {"lengths": 3}),
         ShapeError,
@@ -608,7 +625,7 @@ def test_a_product_of_two_sizes_is_refused(layer):
 
 
 def test_a_layer_without_a_score_says_what_is_missing():
-    with pytest.raises(NotImplementedError, match=r"must define score\(query, key\)"):
+    with pytest.raises(NotImplementedError, match=r"must define score\(query, keys\)"):
         AttentionLayer()(QUERY)
 
 
