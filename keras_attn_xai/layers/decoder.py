@@ -1,0 +1,467 @@
+"""A recurrent decoder with attention: any Keras cell, any score, the whole alignment history."""
+
+import copy
+
+import keras
+from keras import ops
+
+from keras_attn_xai.errors import ArgumentError, ShapeError
+from keras_attn_xai.layers import alignment_state, arguments, decoder_state, functional
+from keras_attn_xai.layers.attention_layer import AttentionLayer
+from keras_attn_xai.layers.bahdanau import BahdanauAttention
+from keras_attn_xai.layers.decoder_state import Carried, Decoded, DecoderState, DecoderStep
+from keras_attn_xai.layers.keras_mask import attach_mask, attached_mask
+from keras_attn_xai.layers.luong import LuongAttention
+
+ORDERS = ("previous", "current")
+STOP_BIAS = -1.0  # a monotonic attention starts by walking on rather than stopping
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_xai")
+class AttentionDecoder(keras.layers.Layer):
+    """A recurrent decoder that attends to a memory at every step.
+
+    ==========  ====================================  ============================  =============================
+    order       attends with                          cell input                    outputs
+    ==========  ====================================  ============================  =============================
+    "previous"  ``s_{t-1}`` (Bahdanau)                ``[y_t; c_t]``                ``s_t``
+    "current"   ``h_t`` (Luong)                       ``y_t``                       ``h~_t = tanh(W_c [c_t; h_t])``
+    ==========  ====================================  ============================  =============================
+
+    Parameters
+    ----------
+    cell : RNN cell or list of them
+        ``keras.layers.GRUCell``, ``LSTMCell``, ``SimpleRNNCell``, ``StackedRNNCells`` or your own.
+    attention : AttentionLayer
+        With one head. Its normaliser, ``fully_masked`` and dropout hold at every step.
+    order : {"previous", "current"}, default "previous"
+        Whether a step attends before its cell runs, or after.
+    input_feeding : bool, default False
+        Add the attentional vector of the step before to the cell's input, or, where there is none, its context.
+    attentional_vector : int, optional
+        Units of ``tanh(W_c [c; h])``, which becomes the output. None: no such vector for "previous", and as many
+        units as the cell gives out for "current", whose output would not know the context without it.
+    coverage : bool, default False
+        The score sees how much weight each position has had: ``v^T tanh(W s + U h_j + w_c c_j^t)``.
+    coverage_loss : float, default 0.0
+        Weight of the mean of ``sum_j min(a_j^t, c_j^t)`` over the steps, added to the model's loss.
+    location_filters : int, default 0
+        Filters F of location-sensitive attention, ``v^T tanh(W s + U h_j + V (F * a^{t-1})_j)``; 0 is none.
+    location_kernel_size : int, default 31
+        Width of these filters in positions.
+    monotonic : bool, default False
+        Attention that only moves forward: expected alignments with ``sigmoid(score + r)`` as the chance to
+        stop, where r is learned; of ``attention`` only the score is used.
+    return_weights : bool, default True
+        Also return the alignment history.
+    return_state : bool, default False
+        Also return the cell's last states.
+
+    Call arguments
+    --------------
+    inputs : tensor (B, T, E)
+        What each step is fed: with teacher forcing, the embedded target one step late.
+    memory : tensor (B, S, V)
+    initial_state : tensor (B, units) or nested tensors, optional
+        The cell's first states, such as an encoder's last.
+    mask : bool tensor (B, T)
+        Steps that are False leave the states as they are, repeat the output before, and have weights of 0.
+    memory_mask : bool tensor (B, S)
+        True keeps a position; a masked one gets weight 0.
+    training : bool, optional
+
+    Returns
+    -------
+    outputs : tensor (B, T, units)
+    weights : tensor (B, T, S)
+        Only with ``return_weights=True``: the weights after the normaliser and before any dropout. Rows sum to what
+        ``attention`` says, monotonic ones to at most 1, and those of a masked step to 0.
+    *states : tensors (B, units)
+        Only with ``return_state=True``: the cell's last states, those of a stack one after the other.
+
+    Raises
+    ------
+    ArgumentError
+        ``coverage`` or ``location_filters`` with an attention that is not additive, among others.
+    ShapeError, MaskError
+        As `AttentionLayer`; also for initial states that do not fit the cell.
+
+    Notes
+    -----
+    `begin` and `step` are the same decoder one step at a time; `greedy_decode` and `beam_search` run on them.
+
+    References
+    ----------
+    "previous": Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473), appendix A.2.2. "current" and input feeding: Luong,
+    Pham and Manning 2015 (arXiv:1508.04025), sections 3 and 3.3. Coverage: See, Liu and Manning 2017
+    (arXiv:1704.04368), section 2.3. Location: Chorowski et al. 2015 (arXiv:1506.07503), section 2.1. Monotonic:
+    Raffel et al. 2017 (arXiv:1704.00784), section 2.3.
+
+    Examples
+    --------
+    >>> import keras, numpy as np
+    >>> from keras_attn_xai.layers import AttentionDecoder, BahdanauAttention
+    >>> decoder = AttentionDecoder(keras.layers.GRUCell(11), BahdanauAttention(3))
+    >>> outputs, weights = decoder(np.ones((2, 5, 4)), np.ones((2, 7, 6)))
+    >>> tuple(outputs.shape), tuple(weights.shape)
+    ((2, 5, 11), (2, 5, 7))
+    >>> bool(np.allclose(weights, 1 / 7))  # equal positions share the weight at every step
+    True
+    """
+
+    def __init__(
+        self,
+        cell,
+        attention,
+        *,
+        order="previous",
+        input_feeding=False,
+        attentional_vector=None,
+        coverage=False,
+        coverage_loss=0.0,
+        location_filters=0,
+        location_kernel_size=31,
+        monotonic=False,
+        return_weights=True,
+        return_state=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        arguments.require_choice("order", order, ORDERS)
+        self.supports_masking = True
+        # XLA compiles anew for every T and S; compile(jit_compile=True) still asks for it
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+        self.cell = decoder_state.require_cell(cell)
+        self.attention = _single_head(attention)
+        self.order = order
+        self.input_feeding = bool(input_feeding)
+        self.attentional_vector = attentional_vector and arguments.require_positive_integer(
+            "attentional_vector", attentional_vector
+        )
+        self.coverage = bool(coverage)
+        self.coverage_loss = _not_negative("coverage_loss", coverage_loss)
+        self.location_filters = location_filters and arguments.require_positive_integer(
+            "location_filters", location_filters
+        )
+        self.location_kernel_size = arguments.require_positive_integer("location_kernel_size", location_kernel_size)
+        self.monotonic = bool(monotonic)
+        self.return_weights = bool(return_weights)
+        self.return_state = bool(return_state)
+        if self.coverage or self.location_filters:
+            _require_additive(attention, "coverage" if self.coverage else "location_filters")
+        self.vector_units = self.attentional_vector or (
+            decoder_state.output_size(self.cell) if order == "current" else None
+        )
+        self.units = self.vector_units or decoder_state.output_size(self.cell)
+
+    def build(self, inputs_shape, memory_shape):
+        query_size = decoder_state.shown_size(self.cell)
+        if not self.attention.built:
+            self.attention.build((memory_shape[0], inputs_shape[1], query_size), memory_shape)
+        if not self.attention.normalizer.built:  # one that learns must have its weights before the loop
+            self.attention.normalizer.build((memory_shape[0], 1, memory_shape[1]))
+        self.cell_input_size = self._cell_input_size(inputs_shape[-1], memory_shape[-1])
+        if not self.cell.built:
+            self.cell.build((memory_shape[0], self.cell_input_size))
+        if self.vector_units:
+            self.vector_dense = keras.layers.Dense(
+                self.vector_units, "tanh", use_bias=False, dtype=self.dtype_policy, name="attentional_vector"
+            )  # W_c
+            self.vector_dense.build((None, memory_shape[-1] + decoder_state.output_size(self.cell)))
+        self._build_alignment_features()
+        if self.monotonic:
+            initial = keras.initializers.Constant(STOP_BIAS)
+            self.stop_bias = self.add_weight(name="stop_bias", shape=(), initializer=initial)  # r
+        self.built = True
+
+    def _build_alignment_features(self):
+        units = self.attention.key_dense.units if self.coverage or self.location_filters else None
+        if self.coverage:
+            self.coverage_kernel = self.add_weight(name="coverage_kernel", shape=(units,))  # w_c
+        if self.location_filters:
+            width = self.location_kernel_size
+            self.location_conv = self._convolution(self.location_filters, width, "location_filters", 1)  # F
+            self.location_projection = self._convolution(units, 1, "location_projection", self.location_filters)  # V
+
+    def _convolution(self, filters, width, name, input_size):
+        convolution = keras.layers.Conv1D(
+            filters, width, padding="same", use_bias=False, dtype=self.dtype_policy, name=name
+        )
+        convolution.build((None, None, input_size))
+        return convolution
+
+    def _cell_input_size(self, input_size, memory_size):
+        """Of ``[y; c; what is fed]``."""
+        context = memory_size if self.order == "previous" else 0
+        fed = (self.vector_units or memory_size) if self.input_feeding else 0
+        return input_size + context + fed
+
+    def __call__(self, inputs, memory=None, initial_state=None, **kwargs):
+        """Read the masks off the tensors, then call; the inputs keep theirs."""
+        if memory is None and isinstance(inputs, (list, tuple)) and len(inputs) == 2:
+            inputs, memory = inputs
+        inputs, memory = self._checked_inputs(inputs, memory)
+        for name, tensor in (("mask", inputs), ("memory_mask", memory)):
+            mask = kwargs.get(name)
+            mask = attached_mask(tensor) if mask is None else mask
+            kwargs[name] = arguments.checked_mask(self, name, mask, tensor)
+        if initial_state is not None:
+            initial_state = keras.tree.map_structure(
+                lambda state: arguments.as_tensor(state, dtype=self.compute_dtype), initial_state
+            )
+            decoder_state.check_states(self.name, self.cell, keras.tree.flatten(initial_state))
+        outputs = super().__call__(inputs, memory, initial_state=initial_state, **kwargs)
+        attach_mask(outputs[0] if isinstance(outputs, tuple) else outputs, kwargs["mask"])
+        return outputs
+
+    def _checked_inputs(self, inputs, memory):
+        if memory is None:
+            raise ArgumentError(f"{self.name}: a decoder takes two tensors, decoder(inputs, memory); received one.")
+        tensors = tuple(arguments.as_tensor(given, dtype=self.compute_dtype) for given in (inputs, memory))
+        for name, tensor in zip(("inputs", "memory"), tensors, strict=True):
+            if len(tensor.shape) != 3:
+                raise ShapeError(
+                    f"{self.name}: {name} must have shape (batch, positions, features); received "
+                    f"{tuple(tensor.shape)} of dtype {keras.backend.standardize_dtype(tensor.dtype)}."
+                )
+        if not arguments.agree(tensors[0].shape[0], tensors[1].shape[0]):
+            raise ShapeError(
+                f"{self.name}: inputs and memory must have the same batch size; received "
+                f"{tuple(tensors[0].shape)} and {tuple(tensors[1].shape)}."
+            )
+        return tensors
+
+    def call(self, inputs, memory, initial_state=None, *, mask=None, memory_mask=None, training=None):
+        decoded = self.attend_all(
+            inputs, memory, initial_state=initial_state, mask=mask, memory_mask=memory_mask, training=training
+        )
+        if self.coverage_loss:
+            weights = ops.cast(decoded.weights, functional.accumulation_dtype(self.compute_dtype))
+            self.add_loss(self.coverage_loss * alignment_state.coverage_loss(weights, mask))
+        if not (self.return_weights or self.return_state):
+            return decoded.outputs
+        weights = (decoded.weights,) if self.return_weights else ()
+        return (decoded.outputs, *weights, *(decoded.states if self.return_state else ()))
+
+    def attend_all(self, inputs, memory, *, initial_state=None, mask=None, memory_mask=None, training=None):
+        """All steps; everything computed on the way comes back.
+
+        Capture wraps this method, so it runs on every call whatever the decoder returns.
+
+        Parameters
+        ----------
+        inputs : tensor (B, T, E)
+        memory : tensor (B, S, V)
+        initial_state, mask, memory_mask, training
+            As in the call.
+
+        Returns
+        -------
+        Decoded
+        """
+        state = self.begin(memory, memory_mask, initial_state)
+        size = inputs.shape[-1]
+        dropping = bool(training) and self.attention.dropout > 0
+        if dropping:  # drawn here, for a loop must not draw
+            inputs = ops.concatenate([inputs, self._kept(inputs, state.memory)], axis=-1)
+        if training:
+            decoder_state.draw_dropout(self.cell, ops.shape(memory)[0], self.cell_input_size)
+
+        def step(given, carried):
+            kept = given[:, size:] if dropping else None
+            taken = self.step(given[:, :size], state._replace(carried=carried), training=training, kept=kept)
+            return (taken.output, taken.state.carried.context, taken.weights), taken.state.carried
+
+        try:
+            results, carried = decoder_state.run_steps(
+                step, inputs, state.carried, mask, dtype=functional.accumulation_dtype(self.compute_dtype)
+            )
+        finally:
+            decoder_state.forget_dropout(self.cell)
+        return self._decoded(ops.cast(results, self.compute_dtype), memory.shape, carried, mask)
+
+    def _decoded(self, results, memory_shape, carried, mask):
+        """The results side by side, (B, T, units + V + S), as what they are."""
+        stop = self.units + memory_shape[-1]
+        weights = results[..., stop:]
+        if mask is not None:
+            weights = ops.where(ops.expand_dims(mask, -1), weights, 0)
+        states = [ops.cast(state, self.compute_dtype) for state in keras.tree.flatten(carried.cell)]
+        return Decoded(results[..., : self.units], weights, results[..., self.units : stop], states)
+
+    def _kept(self, inputs, memory):
+        """What the attention's dropout multiplies the weights of every step with, (B, T, S)."""
+        ones = ops.expand_dims(ops.ones_like(inputs[..., 0]), 2) * ops.expand_dims(ops.ones_like(memory[..., 0]), 1)
+        return keras.random.dropout(ones, self.attention.dropout, seed=self.attention.seed_generator)
+
+    def begin(self, memory, memory_mask=None, initial_state=None):
+        """The state before the first step; the keys are projected here, once.
+
+        Parameters
+        ----------
+        memory : tensor (B, S, V)
+        memory_mask : bool tensor (B, S), optional
+        initial_state : nested tensors, optional
+            As in the call.
+
+        Returns
+        -------
+        DecoderState
+        """
+        memory = ops.cast(ops.convert_to_tensor(memory), self.compute_dtype)
+        mask = ops.ones_like(memory[..., 0], dtype="bool") if memory_mask is None else memory_mask
+        mask = arguments.checked_mask(self, "memory_mask", mask, memory)
+        dtype = functional.accumulation_dtype(self.compute_dtype)
+        decoder_state.forget_dropout(self.cell)
+        carried = Carried(
+            position=ops.zeros((ops.shape(memory)[0], 1), dtype="int32"),
+            output=ops.zeros((ops.shape(memory)[0], self.units), dtype=self.compute_dtype),
+            context=ops.zeros_like(memory[:, 0]),
+            alignment=decoder_state.first_alignment(mask, dtype, monotonic=self.monotonic),
+            coverage=ops.cast(ops.zeros_like(mask), dtype),
+            cell=decoder_state.first_states(self.name, self.cell, initial_state, memory),
+        )
+        return DecoderState(memory, mask, self.attention.project_keys(memory), carried)
+
+    def step(self, inputs, state, *, training=None, kept=None):
+        """One step: the same that the call makes T times.
+
+        Parameters
+        ----------
+        inputs : tensor (B, E)
+        state : DecoderState
+            From `begin`, or from the step before.
+        training : bool, optional
+            The cell's dropout; its masks stay the same until the next `begin`.
+        kept : tensor (B, S), optional
+            What the weights are multiplied with before they meet the memory: the attention's dropout.
+
+        Returns
+        -------
+        DecoderStep
+        """
+        carried = state.carried
+        inputs = [ops.cast(ops.convert_to_tensor(inputs), self.compute_dtype)]
+        fed = [carried.output if self.vector_units else carried.context] if self.input_feeding else []
+        if self.order == "previous":
+            weights, context = self._attend(decoder_state.shown_state(self.cell, carried.cell), state, kept)
+            inputs.append(context)
+        shown, cell = decoder_state.step_cell(self.cell, ops.concatenate(inputs + fed, axis=-1), carried.cell, training)
+        if self.order == "current":
+            weights, context = self._attend(shown, state, kept)
+        output = ops.cast(shown, self.compute_dtype)
+        if self.vector_units:
+            output = self.vector_dense(ops.concatenate([context, output], axis=-1))
+        alignment = ops.cast(weights, carried.alignment.dtype)
+        after = Carried(carried.position + 1, output, context, alignment, carried.coverage + alignment, cell)
+        return DecoderStep(output, weights, state._replace(carried=after))
+
+    def _attend(self, query, state, kept):
+        """Weights (B, S) and context (B, V) of one query (B, units)."""
+        query = ops.expand_dims(ops.cast(query, self.compute_dtype), 1)
+        keys = self._with_alignment_features(state.keys, state.carried)
+        if self.monotonic:
+            weights = self._monotonic_weights(self.attention.score(query, keys), state)
+            context = functional.weighted_sum(weights, state.memory)
+        else:
+            rows, mask = ops.expand_dims(state.carried.position, -1), ops.expand_dims(state.mask, 1)
+            attended = self.attention.attend_block(query, state.memory, keys, rows=rows, mask=mask)
+            weights, context = attended.weights, attended.context
+        if kept is not None:
+            context = functional.weighted_sum(weights * ops.cast(ops.expand_dims(kept, 1), weights.dtype), state.memory)
+        return ops.cast(weights[:, 0], self.compute_dtype), ops.cast(context[:, 0], self.compute_dtype)
+
+    def _monotonic_weights(self, scores, state):
+        """Weights (B, 1, S) of scores (B, 1, S)."""
+        dtype = state.carried.alignment.dtype
+        scores = ops.cast(scores[:, 0], dtype) + ops.cast(self.stop_bias, dtype)
+        weights = alignment_state.monotonic_alignment(scores, state.carried.alignment, state.mask)
+        return ops.expand_dims(ops.cast(weights, self.compute_dtype), 1)
+
+    def _with_alignment_features(self, keys, carried):
+        """Keys (B, S, U) that also know the weights of the steps before; additive scores add them inside the tanh."""
+        if self.coverage:
+            keys = keys + self._column(carried.coverage) * ops.cast(self.coverage_kernel, self.compute_dtype)
+        if self.location_filters:
+            keys = keys + self.location_projection(self.location_conv(self._column(carried.alignment)))
+        return keys
+
+    def _column(self, alignment):
+        """(B, S) as one feature (B, S, 1)."""
+        return ops.expand_dims(ops.cast(alignment, self.compute_dtype), -1)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        mask = previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
+        others = self.return_weights + self.return_state * len(decoder_state.flat_sizes(self.cell))
+        return (mask, *[None] * others) if others else mask
+
+    def compute_output_shape(self, inputs_shape, memory_shape=None, initial_state_shape=None):
+        if isinstance(inputs_shape[0], (list, tuple)):
+            inputs_shape, memory_shape = inputs_shape[:2]
+        outputs = (*inputs_shape[:2], self.units)
+        if not (self.return_weights or self.return_state):
+            return outputs
+        weights = ((*inputs_shape[:2], memory_shape[1]),) if self.return_weights else ()
+        sizes = decoder_state.flat_sizes(self.cell) if self.return_state else ()
+        return (outputs, *weights, *((inputs_shape[0], size) for size in sizes))
+
+    def compute_output_spec(self, inputs, memory, initial_state=None, **kwargs):
+        shapes = self.compute_output_shape(inputs.shape, memory.shape)
+        if not (self.return_weights or self.return_state):
+            return keras.KerasTensor(shapes, dtype=self.compute_dtype)
+        return tuple(keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "attention": keras.saving.serialize_keras_object(self.attention),
+            "order": self.order,
+            "input_feeding": self.input_feeding,
+            "attentional_vector": self.attentional_vector,
+            "coverage": self.coverage,
+            "coverage_loss": self.coverage_loss,
+            "location_filters": self.location_filters,
+            "location_kernel_size": self.location_kernel_size,
+            "monotonic": self.monotonic,
+            "return_weights": self.return_weights,
+            "return_state": self.return_state,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        layers = {  # from copies: StackedRNNCells empties the configuration it is given
+            name: keras.saving.deserialize_keras_object(copy.deepcopy(config[name])) for name in ("cell", "attention")
+        }
+        return cls(**{**config, **layers})
+
+
+def _single_head(attention):
+    """The attention, if one query at a time gives one row of weights over the whole memory."""
+    if not isinstance(attention, AttentionLayer) or hasattr(attention, "num_heads"):  # heads, or pooling
+        raise ArgumentError(
+            "attention must be an attention layer of this package with queries and one head, such as "
+            f"BahdanauAttention(64) or LuongAttention('general'); received {type(attention).__name__}."
+        )
+    if attention.top_k is not None:
+        raise ArgumentError(
+            f"A decoder returns the whole alignment history, so its attention needs top_k=None; received "
+            f"{attention.top_k}."
+        )
+    return attention
+
+
+def _require_additive(attention, argument):
+    additive = isinstance(attention, BahdanauAttention) or getattr(attention, "score_kind", None) == "concat"
+    if not additive:
+        raise ArgumentError(
+            f"{argument} adds to the keys inside a tanh, so the attention must be additive: BahdanauAttention(units) "
+            f"or LuongAttention('concat'); received {type(attention).__name__}"
+            f"{f'({attention.score_kind!r})' if isinstance(attention, LuongAttention) else ''}."
+        )
+
+
+def _not_negative(name, given):
+    if not given >= 0:
+        raise ArgumentError(f"{name} must not be negative; received {given!r}.")
+    return given

@@ -1,0 +1,224 @@
+"""What a recurrent decoder with attention carries from step to step, and the loop that carries it.
+
+Shapes: B batch, T decoder steps, S memory positions, E input features, V memory features, U units.
+"""
+
+import inspect
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_attn_xai.errors import ArgumentError, ShapeError
+from keras_attn_xai.layers import arguments
+
+
+class Carried(NamedTuple):
+    """What changes with every step."""
+
+    position: object  # (B, 1) integers: how many steps came before
+    output: object  # (B, units), of the step before; zeros at first
+    context: object  # (B, V), of the step before; zeros at first
+    alignment: object  # (B, S), the weights of the step before, in float32 at least
+    coverage: object  # (B, S), the sum of all weights before
+    cell: object  # the states of the cell, as the cell nests them
+
+
+class DecoderState(NamedTuple):
+    """All that one step of a decoder needs beside its input."""
+
+    memory: object  # (B, S, V)
+    mask: object  # (B, S), True keeps
+    keys: object  # (B, S, U), projected once for all steps
+    carried: Carried
+
+
+class DecoderStep(NamedTuple):
+    """What one step gives."""
+
+    output: object  # (B, units)
+    weights: object  # (B, S)
+    state: DecoderState
+
+
+class Decoded(NamedTuple):
+    """What all steps of one call give."""
+
+    outputs: object  # (B, T, units)
+    weights: object  # (B, T, S), the alignment history
+    contexts: object  # (B, T, V)
+    states: list  # the cell's states after the last step, flat
+
+
+def run_steps(step, inputs, carried, mask, *, dtype):
+    """Run ``step`` over the second axis of ``inputs``.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(inputs (B, E), carried) -> (results, carried)``, where results is a tuple of tensors (B, any).
+    inputs : tensor (B, T, E)
+    carried : nested tensors
+        Before the first step.
+    mask : bool tensor (B, T) or None
+        A step that is False leaves what is carried as it was and repeats the results of the step before.
+    dtype : str
+        Of the results, and of all that is carried while the loop runs.
+
+    Returns
+    -------
+    results : tensor (B, T, sum of the sizes)
+        The results side by side: Keras' loops stack one tensor.
+    carried : nested tensors
+        After the last step.
+
+    Notes
+    -----
+    ``keras.layers.RNN`` is the one loop of Keras that keeps masks, runs with unknown T and has a gradient under
+    XLA on every backend (``ops.scan`` has none there, and on TensorFlow wants results that look like the carry).
+    """
+    leaves = keras.tree.flatten(carried)
+    dtypes = [leaf.dtype for leaf in leaves]
+
+    class Loop:  # what RNN takes for a cell
+        state_size = tuple(leaf.shape[-1] for leaf in leaves)
+        compute_dtype = dtype
+
+        def call(self, given, states, **kwargs):
+            before = [ops.cast(state, kind) for state, kind in zip(states, dtypes, strict=True)]
+            results, after = step(given, keras.tree.pack_sequence_as(carried, before))
+            results = ops.concatenate([ops.cast(one, dtype) for one in results], axis=-1)
+            return results, [ops.cast(leaf, dtype) for leaf in keras.tree.flatten(after)]
+
+        __call__ = call
+
+    # called past Layer.__call__: this is a loop, not a layer of the model
+    loop = keras.layers.RNN(Loop(), return_sequences=True, return_state=True, name="steps", dtype=dtype)
+    results, *states = loop.call(inputs, initial_state=leaves, mask=mask)
+    after = [ops.cast(state, kind) for state, kind in zip(states, dtypes, strict=True)]
+    return results, keras.tree.pack_sequence_as(carried, after)
+
+
+def require_cell(cell):
+    """An RNN cell, or a list of them as one."""
+    if isinstance(cell, (list, tuple)):
+        cell = keras.layers.StackedRNNCells([require_cell(one) for one in cell])
+    if isinstance(cell, keras.layers.RNN) or not (callable(cell) and hasattr(cell, "state_size")):
+        cure = " Pass its cell: AttentionDecoder runs the loop itself." if isinstance(cell, keras.layers.RNN) else ""
+        raise ArgumentError(
+            f"cell must be an RNN cell, such as keras.layers.LSTMCell(64), or a list of them; received "
+            f"{type(cell).__name__}.{cure}"
+        )
+    return cell
+
+
+def flat_sizes(cell):
+    """The sizes of the cell's states, those of a stack one after the other."""
+    return keras.tree.flatten(cell.state_size)
+
+
+def shown_state(cell, states):
+    """The state a cell shows to the outside, (B, units): h rather than c, and of a stack the topmost."""
+    if hasattr(cell, "cells"):
+        return shown_state(cell.cells[-1], states[-1])
+    return keras.tree.flatten(states)[0]  # Keras' cells keep it first
+
+
+def shown_size(cell):
+    """The size of `shown_state`."""
+    return shown_size(cell.cells[-1]) if hasattr(cell, "cells") else flat_sizes(cell)[0]
+
+
+def output_size(cell):
+    """The size of what the cell gives out."""
+    size = getattr(cell, "output_size", None)
+    return shown_size(cell) if size is None else size
+
+
+def first_states(name, cell, given, memory):
+    """The cell's states before the first step.
+
+    Parameters
+    ----------
+    name : str
+        The decoder, for messages.
+    cell : RNN cell
+    given : tensor (B, units), nested tensors or None
+        In the order of the cell's states; None is what the cell itself starts with.
+    memory : tensor (B, S, V)
+
+    Returns
+    -------
+    nested tensors
+        As the cell nests them.
+
+    Raises
+    ------
+    ShapeError
+        Too many, too few, or of a wrong size.
+    """
+    own = keras.layers.RNN(cell, name="steps").get_initial_state(ops.shape(memory)[0])
+    dtype = getattr(cell, "compute_dtype", memory.dtype)
+    if given is None:
+        return keras.tree.map_structure(lambda state: ops.cast(state, dtype), own)
+    given = [arguments.as_tensor(state, dtype=dtype) for state in keras.tree.flatten(given)]
+    check_states(name, cell, given)
+    return keras.tree.pack_sequence_as(own, [ops.cast(state, dtype) for state in given])
+
+
+def check_states(name, cell, given):
+    """One state (B, size) for each state of the cell."""
+    sizes = flat_sizes(cell)
+    shapes = [tuple(state.shape) for state in given]
+    if len(shapes) != len(sizes) or any(
+        len(shape) != 2 or not arguments.agree(shape[1], size) for shape, size in zip(shapes, sizes, strict=True)
+    ):
+        wanted = ", ".join(f"(batch, {size})" for size in sizes)
+        raise ShapeError(
+            f"{name}: initial_state must be {len(sizes)} tensor(s) of shape {wanted}, as the cell keeps them; received "
+            f"{', '.join(map(str, shapes))}. A Dense layer each brings an encoder's states to these sizes."
+        )
+
+
+def step_cell(cell, inputs, states, training):
+    """One step of the cell; the states keep the nesting they had."""
+    takes_training = "training" in inspect.signature(cell.call).parameters
+    output, after = cell(inputs, states, **({"training": bool(training)} if takes_training else {}))
+    return output, keras.tree.pack_sequence_as(states, keras.tree.flatten(after))
+
+
+def draw_dropout(cell, batch, size):
+    """Draw the dropout masks of a cell before the loop, which must not draw: a mask holds for all steps of one call.
+
+    Parameters
+    ----------
+    cell : RNN cell
+        Keras' cells keep their masks until they are told to forget them.
+    batch : int or scalar tensor
+    size : int
+        Of the cell's input.
+    """
+    for part in getattr(cell, "cells", ()):
+        draw_dropout(part, batch, size)
+        size = output_size(part)
+    if hasattr(cell, "get_dropout_mask"):
+        cell.get_dropout_mask(ops.ones((batch, size), dtype=cell.compute_dtype))
+        cell.get_recurrent_dropout_mask(ops.ones((batch, output_size(cell)), dtype=cell.compute_dtype))
+
+
+def forget_dropout(cell):
+    """Make the cell draw new dropout masks when it needs them next."""
+    for part in getattr(cell, "cells", ()):
+        forget_dropout(part)
+    if hasattr(cell, "reset_dropout_mask"):
+        cell.reset_dropout_mask()
+        cell.reset_recurrent_dropout_mask()
+
+
+def first_alignment(mask, dtype, *, monotonic):
+    """The alignment (B, S) before the first step: none, or for a monotonic one all on the first position."""
+    nothing = ops.cast(ops.zeros_like(mask), dtype)
+    if not monotonic:
+        return nothing
+    position = ops.cumsum(ops.ones_like(mask, dtype="int32"), axis=1)
+    return ops.cast(ops.equal(position, 1), dtype)
