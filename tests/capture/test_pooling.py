@@ -1,11 +1,11 @@
-"""Maps of pooling layers: one query, a query a hop, a query a head."""
+"""Maps of pooling layers: one query, a query a hop, a query a head, a query a sentence."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_attn_xai import expose_attention
-from keras_attn_xai.layers import AttentionPooling
+from keras_attn_xai.layers import AttentionPooling, HierarchicalAttention
 from tests.layers.contract import array, same, variables_as_arrays
 
 pytestmark = variables_as_arrays
@@ -74,3 +74,25 @@ def test_dropout_and_scores_do_not_reach_the_map(weighted):
     model = classifier("location", weighted_sequence=weighted, dropout=0.5, weights_kind="scores")
     shown = expose_attention(model)(IDS, training=True)["attention/pooling"]
     same(array(shown).sum(-1), np.ones((B, 1, 1)))
+
+
+def documents(*poolings, **kwargs):
+    """Ids (B, N, W) to a document's vector, and its weights."""
+    ids = keras.Input((None, None), dtype="int32")
+    words = keras.Sequential([keras.Input((None,), dtype="int32"), keras.layers.Embedding(17, V, mask_zero=True)])
+    layer = HierarchicalAttention(*poolings, word_encoder=words, name="han", **kwargs)
+    names = ("vector", "words", "sentences")
+    return keras.Model(ids, dict(zip(names, layer(ids), strict=True)))
+
+
+@pytest.mark.parametrize("poolings", [(), (AttentionPooling("gated"), AttentionPooling())], ids=["by name", "layers"])
+def test_both_levels_of_a_document_are_shown(poolings):
+    model = documents(*poolings)
+    ids = np.array([[[3, 1, 4, 1, 5], [9, 2, 6, 0, 0], [0] * 5], [[5, 3, 5, 8, 9], [7, 9, 0, 0, 0], [3, 0, 0, 0, 0]]])
+    own = model.predict(ids, verbose=0)
+    shown = expose_attention(model).predict(ids, verbose=0)
+    assert set(shown) == {*own, "attention/han/word_pooling", "attention/han/sentence_pooling"}
+    same(shown["attention/han/word_pooling"], own["words"][:, None])
+    same(shown["attention/han/sentence_pooling"], own["sentences"][:, None, None])
+    assert ((shown["attention/han/word_pooling"][:, 0] > 0) == (ids > 0)).all()
+    same([shown[name] for name in own], list(own.values()))

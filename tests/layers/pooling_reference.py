@@ -84,3 +84,20 @@ def pooled_heads(weights, inputs, W_v, W_o):
         heads = [sum(weights[b, h, i] * (W @ inputs[b, i]) for i in range(inputs.shape[1])) for h, W in enumerate(W_v)]
         context[b] = W_o @ np.concatenate(heads)
     return context
+
+
+def document(words, mask, word_scores, sentence_scores, *, sentence_encoder=lambda sentences, kept: sentences):
+    """A document's vector and its weights, sentence after sentence: Yang et al. 2016, section 2.2, eq. 5 to 10.
+
+    ``words`` is (N, W, V) and ``mask`` (N, W), or None; the scores go from (1, S, V) to (1, S).
+    """
+    mask = np.ones(words.shape[:2], bool) if mask is None else mask
+    sentences, word_weights = np.zeros((words.shape[0], words.shape[-1])), np.zeros(words.shape[:2])
+    for n, sentence in enumerate(words):
+        weights = normalized(word_scores(sentence[None]), mask[n][None])
+        word_weights[n] = weights[0]
+        sentences[n] = pooled(weights, sentence[None])[0]
+    kept = mask.any(axis=1)[None]
+    sentences = sentence_encoder(sentences[None], kept)
+    sentence_weights = normalized(sentence_scores(sentences), kept)
+    return pooled(sentence_weights, sentences)[0], word_weights, sentence_weights[0]
