@@ -269,25 +269,20 @@ class AttentionDecoder(keras.layers.Layer):
 
         def step(given, carried):
             kept = given[:, size:] if dropping else None
-            taken = self.step(given[:, :size], state._replace(carried=carried), training=training, kept=kept)
-            return (taken.output, taken.state.carried.context, taken.weights), taken.state.carried
+            state_now = state._replace(carried=carried)
+            return self.step(given[:, :size], state_now, training=training, kept=kept).state.carried
 
         try:
-            results, carried = decoder_state.run_steps(
+            history, carried = decoder_state.run_steps(
                 step, inputs, state.carried, mask, dtype=functional.accumulation_dtype(self.compute_dtype)
             )
         finally:
             decoder_state.forget_dropout(self.cell)
-        return self._decoded(ops.cast(results, self.compute_dtype), memory.shape, carried, mask)
-
-    def _decoded(self, results, memory_shape, carried, mask):
-        """The results side by side, (B, T, units + V + S), as what they are."""
-        stop = self.units + memory_shape[-1]
-        weights = results[..., stop:]
+        outputs, contexts, weights = (ops.cast(part, self.compute_dtype) for part in history)
         if mask is not None:
             weights = ops.where(ops.expand_dims(mask, -1), weights, 0)
-        states = [ops.cast(state, self.compute_dtype) for state in keras.tree.flatten(carried.cell)]
-        return Decoded(results[..., : self.units], weights, results[..., self.units : stop], states)
+        states = [ops.cast(leaf, self.compute_dtype) for leaf in keras.tree.flatten(carried.cell)]
+        return Decoded(outputs, weights, contexts, states)
 
     def _kept(self, inputs, memory):
         """What the attention's dropout multiplies the weights of every step with, (B, T, S)."""

@@ -56,47 +56,63 @@ def run_steps(step, inputs, carried, mask, *, dtype):
     Parameters
     ----------
     step : callable
-        ``step(inputs (B, E), carried) -> (results, carried)``, where results is a tuple of tensors (B, any).
+        ``step(inputs (B, E), carried) -> carried``.
     inputs : tensor (B, T, E)
-    carried : nested tensors
+    carried : Carried
         Before the first step.
     mask : bool tensor (B, T) or None
-        A step that is False leaves what is carried as it was and repeats the results of the step before.
+        A step that is False leaves what is carried as it was.
     dtype : str
-        Of the results, and of all that is carried while the loop runs.
+        Of the history, and of all that is carried while the loop runs.
 
     Returns
     -------
-    results : tensor (B, T, sum of the sizes)
-        The results side by side: Keras' loops stack one tensor.
-    carried : nested tensors
+    outputs, contexts, alignments : tensors (B, T, units), (B, T, V), (B, T, S)
+        What was carried out of each step.
+    carried : Carried
         After the last step.
 
     Notes
     -----
-    ``keras.layers.RNN`` is the one loop of Keras that keeps masks, runs with unknown T and has a gradient under
-    XLA on every backend (``ops.scan`` has none there, and on TensorFlow wants results that look like the carry).
+    ``keras.layers.RNN`` is the one loop of Keras that takes an unknown T and has a gradient under XLA on every backend;
+    ``ops.scan`` has none on TensorFlow. It stacks one tensor, hence the concatenation. The mask is handled here,
+    because on JAX a masked step of RNN gives out its first state.
     """
     leaves = keras.tree.flatten(carried)
     dtypes = [leaf.dtype for leaf in leaves]
+    size = inputs.shape[-1]
+    if mask is not None:
+        inputs = ops.concatenate([inputs, ops.cast(ops.expand_dims(mask, -1), inputs.dtype)], axis=-1)
 
     class Loop:  # what RNN takes for a cell
         state_size = tuple(leaf.shape[-1] for leaf in leaves)
         compute_dtype = dtype
 
-        def call(self, given, states, **kwargs):
-            before = [ops.cast(state, kind) for state, kind in zip(states, dtypes, strict=True)]
-            results, after = step(given, keras.tree.pack_sequence_as(carried, before))
-            results = ops.concatenate([ops.cast(one, dtype) for one in results], axis=-1)
-            return results, [ops.cast(leaf, dtype) for leaf in keras.tree.flatten(after)]
+        def call(self, given, before, **kwargs):
+            before = _cast(before, dtypes)
+            after = step(given[:, :size], keras.tree.pack_sequence_as(carried, before))
+            if mask is not None:
+                kept = ops.greater(given[:, size:], 0.5)  # (B, 1)
+                after = keras.tree.pack_sequence_as(
+                    carried,
+                    [ops.where(kept, *pair) for pair in zip(keras.tree.flatten(after), before, strict=True)],
+                )
+            shown = _cast((after.output, after.context, after.alignment), [dtype] * 3)
+            return ops.concatenate(shown, axis=-1), _cast(keras.tree.flatten(after), [dtype] * len(leaves))
 
         __call__ = call
 
     # called past Layer.__call__: this is a loop, not a layer of the model
     loop = keras.layers.RNN(Loop(), return_sequences=True, return_state=True, name="steps", dtype=dtype)
-    results, *states = loop.call(inputs, initial_state=leaves, mask=mask)
-    after = [ops.cast(state, kind) for state, kind in zip(states, dtypes, strict=True)]
-    return results, keras.tree.pack_sequence_as(carried, after)
+    history, *after = loop.call(inputs, initial_state=leaves)
+    units = carried.output.shape[-1]
+    stop = units + carried.context.shape[-1]
+    parts = (history[..., :units], history[..., units:stop], history[..., stop:])
+    return parts, keras.tree.pack_sequence_as(carried, _cast(after, dtypes))
+
+
+def _cast(tensors, dtypes):
+    return [ops.cast(tensor, dtype) for tensor, dtype in zip(tensors, dtypes, strict=True)]
 
 
 def require_cell(cell):

@@ -6,7 +6,9 @@ import pytest
 
 from keras_attn_xai.layers import AttentionDecoder, LuongAttention
 from tests.layers.contract import array, arrays, same, variables_as_arrays
-from tests.layers.test_decoder import KEPT, MASK, UNITS, E, S, T, V, every_variant, make, masks, tensors
+from tests.layers.test_beam_search import KEPT as WRITTEN_KEPT
+from tests.layers.test_beam_search import Search, Writer
+from tests.layers.test_decoder import KEPT, MASK, UNITS, E, S, T, V, make, masks, tensors
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the decoder on TensorFlow", allow_module_level=True)
@@ -34,7 +36,7 @@ def gradients(decoder):
     return run
 
 
-@every_variant
+@pytest.mark.parametrize("variant", ["previous", "fed", "all"])
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "XLA"])
 def test_compiled_with_unknown_sizes_is_eager(variant, jit):
     inputs, memory, _ = tensors()
@@ -87,11 +89,10 @@ def test_a_masked_step_and_a_masked_position_have_no_gradient():
     assert (array(by_position)[~KEPT] == 0).all()
 
 
-@pytest.mark.parametrize("variant", ["all"])
-def test_an_exported_model_answers_with_its_alignment(variant, tmp_path):
+def test_an_exported_model_answers_with_its_alignment(tmp_path):
     inputs, memory, _ = tensors()
     symbolic = keras.Input((None, E), name="inputs"), keras.Input((None, V), name="memory")
-    outputs, weights, *_ = make(variant, cell="stack", return_state=True)(*symbolic)
+    outputs, weights, *_ = make("all", cell="stack", return_state=True)(*symbolic)
     model = keras.Model(
         dict(zip(("inputs", "memory"), symbolic, strict=True)), {"outputs": outputs, "weights": weights}
     )
@@ -99,4 +100,17 @@ def test_an_exported_model_answers_with_its_alignment(variant, tmp_path):
     served = tf.saved_model.load(tmp_path / "served")
     for steps, positions in ((T, S), (2, 3)):
         given = {"inputs": inputs[:, :steps], "memory": memory[:, :positions]}
-        same(arrays(served.serve(given)), arrays(model(given)), atol=1e-5)
+        expected, answer = model(given), served.serve(given)
+        for name, one in expected.items():
+            same(array(answer[name]), array(one), atol=1e-5)
+
+
+def test_an_exported_search_runs_whole(tmp_path):
+    writer = Writer("all")
+    search = Search(writer)
+    given = {"memory": writer.memory, "kept": WRITTEN_KEPT}
+    expected = search.predict(given, verbose=0)
+    search.export(tmp_path / "search", verbose=False)
+    answer = tf.saved_model.load(tmp_path / "search").serve(given)
+    for name, one in expected.items():
+        same(array(answer[name]), one, atol=1e-4)
