@@ -75,8 +75,8 @@ def context(weights, value):
     return result
 
 
-def multi_head_weights(query, key, W_q, b_q, W_k, b_k, mask=None, *, fully_masked="uniform"):
-    """Weights (B, H, T, S) of each head: 1706.03762, section 3.2.2.
+def multi_head_scores(query, key, W_q, b_q, W_k, b_k):
+    """Scores (B, H, T, S) of each head: 1706.03762, section 3.2.2.
 
     ``W_q`` is (D, H, d), ``W_k`` is (K, G, d) with G dividing H; heads of one group share a key, as in
     Ainslie et al. 2023 (arXiv:2305.13245), section 2.2. Biases are (H, d) and (G, d).
@@ -85,6 +85,37 @@ def multi_head_weights(query, key, W_q, b_q, W_k, b_k, mask=None, *, fully_maske
     result = []
     for h in range(heads):
         g = h // per_group
-        scores = scaled_dot_scores(query @ W_q[:, h] + b_q[h], key @ W_k[:, g] + b_k[g])
-        result.append(masked_softmax(scores, mask, fully_masked=fully_masked))
+        result.append(scaled_dot_scores(query @ W_q[:, h] + b_q[h], key @ W_k[:, g] + b_k[g]))
     return np.stack(result, axis=1)
+
+
+def multi_head_weights(query, key, W_q, b_q, W_k, b_k, mask=None, *, fully_masked="uniform"):
+    """Weights (B, H, T, S) of each head, by `multi_head_scores`."""
+    scores = multi_head_scores(query, key, W_q, b_q, W_k, b_k)
+    heads = [masked_softmax(scores[:, h], mask, fully_masked=fully_masked) for h in range(scores.shape[1])]
+    return np.stack(heads, axis=1)
+
+
+def multi_head_context(weights, value, W_v, b_v, W_o, b_o):
+    """``Concat(head_1, ..., head_H) W^O``: the same section. ``W_v`` is (V, G, v), ``W_o`` is (H, v, D)."""
+    heads, per_group = weights.shape[1], weights.shape[1] // W_v.shape[1]
+    each = [context(weights[:, h], value @ W_v[:, h // per_group] + b_v[h // per_group]) for h in range(heads)]
+    return sum(each[h] @ W_o[h] for h in range(heads)) + b_o
+
+
+def entmax15(scores):
+    """Entmax with alpha 1.5 by its closed form: Peters, Niculae and Martins 2019 (arXiv:1905.05702), algorithm 2."""
+    z = np.sort(scores / 2)[::-1]
+    for rho in range(len(z), 0, -1):  # the largest support that keeps its own members
+        mean = z[:rho].mean()
+        inside = (1 - rho * np.mean((z[:rho] - mean) ** 2)) / rho
+        if inside >= 0 and mean - math.sqrt(inside) <= z[rho - 1]:
+            return np.maximum(scores / 2 - (mean - math.sqrt(inside)), 0) ** 2
+    raise AssertionError("the largest score alone is always a support")
+
+
+def sparsemax(scores):
+    """Sparsemax: Martins and Astudillo 2016 (arXiv:1602.02068), algorithm 1."""
+    z = np.sort(scores)[::-1]
+    k = max(n for n in range(1, len(z) + 1) if 1 + n * z[n - 1] > z[:n].sum())
+    return np.maximum(scores - (z[:k].sum() - 1) / k, 0)

@@ -7,6 +7,8 @@ its *seam*. Wrapping that method on the instance shows the weights and leaves th
 layer                                    seam                  the weights are
 =======================================  ====================  ===========================
 ``AttentionLayer`` (ours)                ``attend``            ``.weights`` of the result
+``AttentionPooling`` (ours)              ``attend``            the same, as a map of one query
+``AttentionDecoder`` (ours)              ``attend_all``        the same, of all steps at once
 ``keras.layers.Attention`` and Additive  ``_apply_scores``     the second result
 ``MultiHeadAttention``, ``GroupQuery``   ``_compute_attention`` recomputed on the fused path
 =======================================  ====================  ===========================
@@ -16,10 +18,12 @@ import keras
 from keras import ops
 from keras.src.models.functional import Functional
 
-from keras_attn_xai.layers import AttentionLayer
+from keras_attn_xai.layers import AttentionDecoder, AttentionLayer, AttentionPooling
+from keras_attn_xai.layers.top_weights import spread
 
 MULTI_HEAD = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 SEAMS = {
+    AttentionDecoder: "attend_all",
     AttentionLayer: "attend",
     keras.layers.Attention: "_apply_scores",
     keras.layers.MultiHeadAttention: "_compute_attention",
@@ -72,6 +76,10 @@ def through_seam(layer, weigh):
         To stand in for the method of the same name.
     """
     original = getattr(layer, seam(layer))
+    if isinstance(layer, AttentionDecoder):
+        return _through_attend_all(original, weigh)
+    if isinstance(layer, AttentionPooling):
+        return _through_pooling(layer, original, weigh)
     if isinstance(layer, AttentionLayer):
         return _through_attend(original, weigh)
     if isinstance(layer, MULTI_HEAD):
@@ -80,9 +88,33 @@ def through_seam(layer, weigh):
 
 
 def _through_attend(original, weigh):
-    def attend(*args, **kwargs):
-        attended = original(*args, **kwargs)
-        weigh(attended.weights)
+    def attend(query, value, *args, **kwargs):
+        attended = original(query, value, *args, **kwargs)
+        weights = attended.weights
+        if attended.indices is not None:
+            weights = spread(weights, attended.indices, ops.shape(value)[1])
+        weigh(weights)
+        return attended
+
+    return attend
+
+
+def _through_attend_all(original, weigh):
+    def attend_all(*args, **kwargs):
+        decoded = original(*args, **kwargs)
+        weigh(decoded.weights)
+        return decoded
+
+    return attend_all
+
+
+def _through_pooling(layer, original, weigh):
+    def attend(inputs, *args, **kwargs):
+        attended = original(inputs, *args, **kwargs)
+        weights = attended.weights
+        if attended.indices is not None:
+            weights = spread(weights, attended.indices, ops.shape(inputs)[-2])
+        weigh(layer.as_map(weights))
         return attended
 
     return attend

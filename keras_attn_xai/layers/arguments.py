@@ -36,6 +36,8 @@ def canonical(layer, query, value, key, kwargs):
     query, value, key = tensors(layer, *split(layer, query, value, key))
     check_shapes(layer, query, value, key)
     memory = query if value is None else value
+    if layer.top_k is not None and memory.shape[1] is not None and memory.shape[1] < layer.top_k:
+        raise ShapeError(f"{layer.name}: top_k={layer.top_k} of {memory.shape[1]} keys; ask for as many as there are.")
     by_order = masks_by_order(layer, kwargs.pop("mask", None), value)
     lengths = kwargs.pop("lengths", None)
     if lengths is not None:
@@ -149,24 +151,28 @@ def check_projected_keys(layer, keys, memory):
     """One projected key for every value."""
     if keys is None:
         return
-    if len(keys.shape) != 3 or not all(map(agree, keys.shape[:2], memory.shape[:2])):
+    if len(keys.shape) != (3 if layer.heads is None else 4) or not all(map(agree, keys.shape[:2], memory.shape[:2])):
         raise ShapeError(
-            f"{layer.name}: projected_keys must have shape (batch, positions, units) with the batch and positions of "
+            f"{layer.name}: projected_keys must have shape (batch, positions, ...) with the batch and positions of "
             f"the value, {tuple(memory.shape[:2])}; received {tuple(keys.shape)}. layer.project_keys(key) makes them."
         )
 
 
 def check_score_bias(layer, bias, query, memory):
-    """A bias over (queries, keys), for each row or for all."""
+    """A bias over (queries, keys), for each row or for all; in layers with heads also for each head."""
     if bias is None:
         return
     expected = (query.shape[0], query.shape[1], memory.shape[1])
+    ranks = [2, 3]
     shape = tuple(bias.shape)
-    fits = len(shape) in (2, 3) and all(
+    if layer.heads is not None and len(shape) == 4:
+        expected, ranks = (query.shape[0], layer.heads, *expected[1:]), [4]
+    fits = len(shape) in ranks and all(
         size == 1 or agree(size, want) for size, want in zip(shape, expected[-len(shape) :], strict=True)
     )
     if not fits:
-        raise ShapeError(f"{layer.name}: score_bias must broadcast to (B, T, S) = {expected}; received {shape}.")
+        axes = "(B, T, S)" if len(expected) == 3 else "(B, H, T, S)"
+        raise ShapeError(f"{layer.name}: score_bias must broadcast to {axes} = {expected}; received {shape}.")
 
 
 def boolean(layer, name, mask):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.layers import arguments, functional, normalizers
+from keras_attn_xai.layers import arguments, functional, normalizers, top_weights
 from keras_attn_xai.layers.keras_mask import attach_mask, refuse_tuple_inside_sequential
 from keras_attn_xai.layers.runtime_check import require_a_key_per_row
 
@@ -14,12 +14,16 @@ WEIGHTS_KINDS = ("weights", "scores", "dropped")
 
 
 class Attended(NamedTuple):
-    """What one pass of attention computed, before a layer chooses its outputs."""
+    """What one pass of attention computed, before a layer chooses its outputs.
+
+    With ``top_k`` the last axis of scores, weights and dropped is k, and ``indices`` says which keys they are of.
+    """
 
     context: object  # (B, T, V)
-    scores: object  # (B, T, S), before the normaliser
-    weights: object  # (B, T, S), after it
-    dropped: object  # (B, T, S), after dropout: what met the values
+    scores: object  # (B, T, S), before the normaliser; (B, H, T, S) with heads
+    weights: object  # the same shape, after it
+    dropped: object  # the same shape, after dropout: what met the values
+    indices: object = None  # (B, T, k) integers
 
 
 class AttentionLayer(keras.layers.Layer):
@@ -40,6 +44,12 @@ class AttentionLayer(keras.layers.Layer):
     fully_masked : {"zero", "uniform", "error"}, default "zero"
         The weights of a row whose keys are all masked: zeros, ``1/S``, or an exception
         (raised eagerly and in TensorFlow graphs; where XLA drops assertions it acts as "zero").
+    top_k : int, optional
+        Return only the k largest weights of each query, largest first, and which keys they are of, as a third
+        output. The context is still that of all keys. Queries are handled in blocks, so that weights for all
+        pairs are never held at once.
+    block_size : int, optional
+        Queries handled at a time where that saves memory; by default chosen from the shapes.
     dropout : float in [0, 1), default 0.0
         Fraction of the weights dropped in training.
     seed : int, optional
@@ -75,6 +85,9 @@ class AttentionLayer(keras.layers.Layer):
     weights : tensor (B, T, S)
         Only with ``return_weights=True``. Rows sum to 1 (but for a sigmoid), or to 0 when every key is masked.
 
+    indices : int tensor (B, T, k)
+        Only with ``top_k``; the weights are then (B, T, k).
+
     Raises
     ------
     ShapeError
@@ -83,6 +96,8 @@ class AttentionLayer(keras.layers.Layer):
         A mask that is not boolean, or of a shape that could mean two things.
     """
 
+    heads = None  # how many, in layers whose weights have an axis for them
+
     def __init__(
         self,
         *,
@@ -90,6 +105,8 @@ class AttentionLayer(keras.layers.Layer):
         return_weights=True,
         weights_kind="weights",
         fully_masked="zero",
+        top_k=None,
+        block_size=None,
         dropout=0.0,
         seed=None,
         **kwargs,
@@ -99,11 +116,20 @@ class AttentionLayer(keras.layers.Layer):
         arguments.require_choice("fully_masked", fully_masked, functional.FULLY_MASKED)
         if not 0 <= dropout < 1:
             raise ArgumentError(f"dropout must be in [0, 1); received {dropout!r}.")
+        for name, count in (("top_k", top_k), ("block_size", block_size)):
+            if count is not None:
+                arguments.require_positive_integer(name, count)
+        if top_k is not None and dropout > 0:
+            raise ArgumentError(
+                f"top_k={top_k} needs dropout=0.0, because blocks are computed twice; received {dropout}."
+            )
         self.supports_masking = True
         self.normalizer = normalizers.get(normalizer)
         self.return_weights = bool(return_weights)
         self.weights_kind = weights_kind
         self.fully_masked = fully_masked
+        self.top_k = top_k
+        self.block_size = block_size
         self.dropout = dropout
         self.seed = seed
         if dropout > 0:
@@ -130,23 +156,28 @@ class AttentionLayer(keras.layers.Layer):
         score_bias=None,
         use_causal_mask=False,
         training=None,
+        **options,
     ):
         value = query if value is None else value
         key = value if key is None else key
-        if projected_keys is None:
-            projected_keys = self.project_keys(key)
         mask = functional.merge_masks(
             None if value_mask is None else ops.expand_dims(value_mask, 1),
             None if key_mask is None else ops.expand_dims(key_mask, 1),
             attention_mask,
-            functional.causal_mask(query, key) if use_causal_mask else None,
         )  # broadcastable to (B, T, S)
-        attended = self.attend(query, value, projected_keys, mask=mask, score_bias=score_bias, training=training)
-        if not self.return_weights:
-            return attended.context
-        return attended.context, getattr(attended, self.weights_kind)
+        attended = self.attend(
+            query,
+            value,
+            self.project_keys(key) if projected_keys is None else projected_keys,
+            mask=mask,
+            score_bias=score_bias,
+            use_causal_mask=use_causal_mask,
+            training=training,
+            **options,  # call arguments of a subclass
+        )
+        return self.outputs_of(attended)
 
-    def attend(self, query, value, keys, *, mask=None, score_bias=None, training=None):
+    def attend(self, query, value, keys, *, mask=None, score_bias=None, use_causal_mask=False, training=None):
         """One pass over complete inputs; everything computed on the way comes back.
 
         Capture wraps this method, so it runs on every call whatever the layer returns.
@@ -158,14 +189,30 @@ class AttentionLayer(keras.layers.Layer):
         keys : tensor (B, S, U)
             As `project_keys` returns them.
         mask : bool tensor broadcastable to (B, T, S), optional
-        score_bias, training
+        score_bias, use_causal_mask, training
             As in the call.
 
         Returns
         -------
         Attended
         """
-        scores, weights, dropped = self.weigh(self.score(query, keys), mask, score_bias=score_bias, training=training)
+        rows = ops.expand_dims(ops.arange(ops.shape(query)[-2]), 1)  # (T, 1)
+
+        def block(queries, rows, keys, value, mask=None, score_bias=None):
+            if use_causal_mask:
+                mask = functional.merge_masks(mask, functional.causal_mask(rows, keys))
+            return self.attend_block(
+                queries, value, keys, rows=rows, mask=mask, score_bias=score_bias, training=training
+            )
+
+        if self.top_k is None:
+            return block(query, rows, keys, value, mask, score_bias)
+        return Attended(*top_weights.attend(self, block, query, rows, keys, value, mask, score_bias))
+
+    def attend_block(self, query, value, keys, *, rows, mask=None, score_bias=None, training=None):
+        """Attention of some queries, whose positions are ``rows`` (T, 1), over all keys."""
+        scores = self.score(query, keys)
+        scores, weights, dropped = self.weigh(scores, mask, score_bias=score_bias, training=training)
         return Attended(functional.weighted_sum(dropped, value), scores, weights, dropped)
 
     def weigh(self, scores, mask=None, *, score_bias=None, training=None):
@@ -179,6 +226,13 @@ class AttentionLayer(keras.layers.Layer):
         if training and self.dropout > 0:
             dropped = keras.random.dropout(weights, self.dropout, seed=self.seed_generator)
         return scores, weights, dropped
+
+    def outputs_of(self, attended):
+        """What the layer returns of an `Attended`."""
+        if not self.return_weights:
+            return attended.context
+        shown = (attended.context, getattr(attended, self.weights_kind))
+        return shown if self.top_k is None else (*shown, attended.indices)
 
     def project_keys(self, key):
         """Keys (B, S, K) as `score` takes them, (B, S, U): by default themselves."""
@@ -198,21 +252,38 @@ class AttentionLayer(keras.layers.Layer):
 
     def compute_mask(self, inputs, previous_mask=None):
         mask = previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
-        return (mask, None) if self.return_weights else mask
+        if not self.return_weights:
+            return mask
+        return (mask, None) if self.top_k is None else (mask, None, None)
 
     def compute_output_shape(self, query_shape, value_shape=None, key_shape=None):
         if isinstance(query_shape[0], (list, tuple)):
             query_shape, value_shape = (*query_shape, None)[:2]
         value_shape = query_shape if value_shape is None else value_shape
-        context = (*query_shape[:2], value_shape[-1])
-        return (context, (*query_shape[:2], value_shape[1])) if self.return_weights else context
+        context = (*query_shape[:2], self.context_size(query_shape, value_shape))
+        weights = self.weights_shape(query_shape, value_shape)
+        if not self.return_weights:
+            return context
+        if self.top_k is None:
+            return context, weights
+        weights = (*weights[:-1], self.top_k)
+        return context, weights, weights
+
+    def context_size(self, query_shape, value_shape):
+        """Features of the context: by default those of the values."""
+        return value_shape[-1]
+
+    def weights_shape(self, query_shape, value_shape):
+        """Shape of the weights: (B, T, S), or with heads (B, H, T, S)."""
+        return (*query_shape[:2], value_shape[1])
 
     def compute_output_spec(self, query, value=None, key=None, **kwargs):
         shapes = self.compute_output_shape(query.shape, None if value is None else value.shape)
         if not self.return_weights:
             return keras.KerasTensor(shapes, dtype=self.compute_dtype)
         refuse_tuple_inside_sequential(self)
-        return tuple(keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes)
+        dtypes = (self.compute_dtype, self.compute_dtype, "int32")
+        return tuple(keras.KerasTensor(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False))
 
     def get_config(self):
         return {
@@ -221,6 +292,8 @@ class AttentionLayer(keras.layers.Layer):
             "return_weights": self.return_weights,
             "weights_kind": self.weights_kind,
             "fully_masked": self.fully_masked,
+            "top_k": self.top_k,
+            "block_size": self.block_size,
             "dropout": self.dropout,
             "seed": self.seed,
         }

@@ -21,7 +21,7 @@ class BahdanauAttention(ProjectedAttention):
     kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
     kernel_constraint, bias_constraint
         As in ``keras.layers.Dense``; for W, U and v alike.
-    normalizer, return_weights, weights_kind, fully_masked, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, dropout, seed
         See `AttentionLayer`, also for the call arguments.
 
     Returns
@@ -60,8 +60,8 @@ class BahdanauAttention(ProjectedAttention):
         return self.key_dense(key)
 
     def score(self, query, keys):
-        v = keras.ops.cast(self.score_dense.kernel[:, 0], self.compute_dtype)
-        return functional.additive_scores(self.query_dense(query), keys, v)
+        v = self.vector_of(self.score_dense, keys.shape[-1])
+        return functional.additive_scores(self.query_dense(query), keys, v, block_size=self.block_size)
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}

@@ -7,6 +7,8 @@ Everything is ``keras.ops``, so the same code runs on every Keras backend.
 import keras
 from keras import ops
 
+from keras_attn_xai.layers import blocks
+
 FULLY_MASKED = ("zero", "uniform", "error")
 BISECTIONS = 30  # 2^-30 before the Newton step, which squares the error
 
@@ -43,7 +45,7 @@ def dot_scores(query, key, *, scale=None):
     return ops.matmul(query, ops.swapaxes(key, -2, -1))
 
 
-def additive_scores(query, key, v):
+def additive_scores(query, key, v, *, block_size=None):
     """Additive scores ``v^T tanh(q_t + k_s)`` of projected queries and keys.
 
     Parameters
@@ -53,6 +55,8 @@ def additive_scores(query, key, v):
     key : tensor (B, S, U)
         Projected keys, ``U h_s``.
     v : tensor (U,)
+    block_size : int, optional
+        Queries scored at a time; by default as many as fit ``blocks.BLOCK_ELEMENTS``.
 
     Returns
     -------
@@ -61,7 +65,8 @@ def additive_scores(query, key, v):
 
     Notes
     -----
-    Holds a tensor of shape (B, T, S, U) in memory.
+    The tensor (B, T, S, U) inside the tanh is held for one block of queries at a time, in the gradient too.
+    Where all of it is known to be small, it is held whole.
 
     References
     ----------
@@ -75,7 +80,17 @@ def additive_scores(query, key, v):
     >>> np.array(additive_scores(zeros, zeros, v))
     array([[[0.]]])
     """
-    hidden = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(key, 1))  # (B, T, S, U)
+    batch, positions, units = ops.shape(query)
+    each = batch * ops.shape(key)[1] * units
+    if block_size is None:
+        block_size = blocks.block_length(positions, each)
+    if isinstance(positions, int) and isinstance(block_size, int) and block_size >= positions:
+        return _additive_scores((query,), key, v)
+    return blocks.map_query_blocks(_additive_scores, (query,), (key, v), block=block_size)
+
+
+def _additive_scores(query_blocks, key, v):
+    hidden = ops.tanh(ops.expand_dims(query_blocks[0], 2) + ops.expand_dims(key, 1))  # (B, T, S, U)
     return ops.squeeze(ops.matmul(hidden, ops.expand_dims(v, -1)), -1)
 
 
@@ -293,30 +308,29 @@ def merge_masks(*masks):
     return merged
 
 
-def causal_mask(query, key):
+def causal_mask(rows, keys):
     """Which keys a query may see when it may not look ahead.
 
     Parameters
     ----------
-    query : tensor (B, T, ...)
-    key : tensor (B, S, ...)
+    rows : int tensor (T, 1)
+        Positions of the queries.
+    keys : tensor (..., S, U)
 
     Returns
     -------
-    bool tensor (1, T, S)
-        True where ``s <= t``.
+    bool tensor (T, S)
+        True where the key's position is not after the query's.
 
     Examples
     --------
     >>> import numpy as np
     >>> from keras_attn_xai.layers.functional import causal_mask
-    >>> np.array(causal_mask(np.zeros((1, 2, 1)), np.zeros((1, 3, 1))))[0].astype(int)
+    >>> np.array(causal_mask(np.array([[0], [1]]), np.zeros((1, 3, 1)))).astype(int)
     array([[1, 0, 0],
            [1, 1, 0]])
     """
-    row = ops.arange(ops.shape(query)[1])[None, :, None]
-    column = ops.arange(ops.shape(key)[1])[None, None, :]
-    return ops.less_equal(column, row)
+    return ops.less_equal(ops.arange(ops.shape(keys)[-2]), rows)
 
 
 def accumulation_dtype(dtype):

@@ -31,7 +31,7 @@ class LuongAttention(ProjectedAttention):
     kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
     kernel_constraint, bias_constraint
         As in ``keras.layers.Dense``; for W_a and v_a alike.
-    normalizer, return_weights, weights_kind, fully_masked, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, dropout, seed
         See `AttentionLayer`, also for the call arguments.
 
     Returns
@@ -86,8 +86,8 @@ class LuongAttention(ProjectedAttention):
     def score(self, query, keys):
         if self.score_kind != "concat":
             return functional.dot_scores(query, keys)
-        v = keras.ops.cast(self.score_dense.kernel[:, 0], self.compute_dtype)
-        return functional.additive_scores(self.query_dense(query), keys, v)
+        v = self.vector_of(self.score_dense, keys.shape[-1])
+        return functional.additive_scores(self.query_dense(query), keys, v, block_size=self.block_size)
 
     def get_config(self):
         return {**super().get_config(), "score": self.score_kind, "units": self.units}

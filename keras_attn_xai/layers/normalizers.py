@@ -3,6 +3,8 @@
 Each is a small Keras layer, because one of them learns; an attention layer takes a name or an instance.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -221,7 +223,7 @@ def get(normalizer):
     if isinstance(normalizer, dict):
         normalizer = keras.saving.deserialize_keras_object(normalizer)
     if isinstance(normalizer, str) and normalizer in NAMES:
-        return NAMES[normalizer]()
+        return NAMES[normalizer](name=normalizer)
     if not isinstance(normalizer, Normalizer):
         raise ArgumentError(
             f"normalizer must be one of {', '.join(map(repr, NAMES))} or an instance of layers.normalizers.Normalizer; "
@@ -231,4 +233,4 @@ def get(normalizer):
 
 
 def _logit(share):
-    return keras.initializers.Constant(float(ops.log(share / (1 - share))) if share < 1 else 0.0)
+    return keras.initializers.Constant(math.log(share / (1 - share)) if share < 1 else 0.0)

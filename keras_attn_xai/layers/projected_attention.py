@@ -1,6 +1,7 @@
 """Attention that learns projections: the Dense sublayers and the arguments that shape them."""
 
 import keras
+from keras import ops
 
 from keras_attn_xai.layers.attention_layer import AttentionLayer
 
@@ -42,21 +43,37 @@ class ProjectedAttention(AttentionLayer):
 
     def projection(self, units, name, input_shape, *, use_bias=False):
         """A built Dense sublayer; projections live in Dense so that quantisation and LoRA find them."""
-        dense = keras.layers.Dense(
-            units,
-            use_bias=use_bias,
-            # a fresh copy each: one unseeded initializer would give every projection the same numbers
-            kernel_initializer=keras.initializers.get(keras.initializers.serialize(self.kernel_initializer)),
-            bias_initializer=self.bias_initializer,
-            kernel_regularizer=self.kernel_regularizer,
-            bias_regularizer=self.bias_regularizer if use_bias else None,
-            kernel_constraint=self.kernel_constraint,
-            bias_constraint=self.bias_constraint if use_bias else None,
-            dtype=self.dtype_policy,
-            name=name,
-        )
+        return self._built(keras.layers.Dense(units, name=name, **self._dense_arguments(use_bias)), input_shape)
+
+    def einsum_projection(self, equation, output_shape, bias_axes, name, input_shape):
+        """A built EinsumDense sublayer, for projections to and from heads."""
+        bias_axes = bias_axes if self.use_bias else None
+        given = self._dense_arguments(self.use_bias)
+        del given["use_bias"]
+        dense = keras.layers.EinsumDense(equation, output_shape, bias_axes=bias_axes, name=name, **given)
+        dense.supports_masking = True  # positions stay where they are; Keras would warn about a mask it loses
+        return self._built(dense, input_shape)
+
+    def vector_of(self, dense, units):
+        """The vector (U,) a Dense of one unit multiplies by, also when it is quantised or adapted by LoRA."""
+        return ops.squeeze(dense(ops.eye(units, dtype=self.compute_dtype)), -1)
+
+    def _built(self, dense, input_shape):
         dense.build(input_shape)
         return dense
+
+    def _dense_arguments(self, use_bias):
+        return {
+            "use_bias": use_bias,
+            # a fresh copy each: one unseeded initializer would give every projection the same numbers
+            "kernel_initializer": keras.initializers.get(keras.initializers.serialize(self.kernel_initializer)),
+            "bias_initializer": self.bias_initializer,
+            "kernel_regularizer": self.kernel_regularizer,
+            "bias_regularizer": self.bias_regularizer if use_bias else None,
+            "kernel_constraint": self.kernel_constraint,
+            "bias_constraint": self.bias_constraint if use_bias else None,
+            "dtype": self.dtype_policy,
+        }
 
     def get_config(self):
         return {

@@ -5,7 +5,7 @@ import math
 import keras
 
 from keras_attn_xai.errors import ShapeError
-from keras_attn_xai.layers import functional
+from keras_attn_xai.layers import functional, positions
 from keras_attn_xai.layers.attention_layer import AttentionLayer
 
 
@@ -17,7 +17,9 @@ class ScaledDotProductAttention(AttentionLayer):
     ----------
     scale : float, optional
         Factor of the products; by default ``1 / sqrt(D)``.
-    normalizer, return_weights, weights_kind, fully_masked, dropout, seed
+    position_bias : {None, "alibi", "relative"} or PositionBias, default None
+        Added to the scores; see `layers.positions`.
+    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, dropout, seed
         See `AttentionLayer`, also for the other call arguments.
 
     Call arguments
@@ -50,9 +52,10 @@ class ScaledDotProductAttention(AttentionLayer):
     array([[[0.25, 0.75]]], dtype=float32)
     """
 
-    def __init__(self, *, scale=None, **kwargs):
+    def __init__(self, *, scale=None, position_bias=None, **kwargs):
         super().__init__(**kwargs)
         self.scale = scale
+        self.position_bias = positions.get(position_bias)
 
     def build_score(self, query_shape, key_shape):
         if query_shape[-1] != key_shape[-1]:
@@ -60,9 +63,20 @@ class ScaledDotProductAttention(AttentionLayer):
                 f"{self.name}: query and key must have one size; received {tuple(query_shape)} and {tuple(key_shape)}."
             )
 
+        if self.position_bias is not None and not self.position_bias.built:
+            self.position_bias.build(None)
+
+    def attend_block(self, query, value, keys, *, rows, score_bias=None, **options):
+        score_bias = positions.total(self.position_bias, rows, keys, score_bias)
+        return super().attend_block(query, value, keys, rows=rows, score_bias=score_bias, **options)
+
     def score(self, query, keys):
         scale = 1 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
         return functional.dot_scores(query, keys, scale=scale)
 
     def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "position_bias": keras.saving.serialize_keras_object(self.position_bias),
+        }

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attn_xai.layers import BahdanauAttention, LuongAttention, ScaledDotProductAttention, normalizers
+from keras_attn_xai.layers import (
+    BahdanauAttention,
+    LuongAttention,
+    MultiHeadAttention,
+    ScaledDotProductAttention,
+    normalizers,
+    positions,
+)
 from tests import references
 
 B, T, S, D, V, U = 2, 5, 7, 11, 13, 3  # every axis its own prime: no wrong transpose can pass
@@ -24,7 +31,20 @@ class Case(NamedTuple):
     arguments: dict  # what makes it this layer
     others: dict  # another value for each constructor argument of its own
     key_size: int
-    scores: Callable  # (layer, query, key) -> scores (B, T, S), from references.py
+    scores: Callable  # (layer, query, key) -> scores (B, T, S) or (B, H, T, S), from references.py
+    context: Callable = lambda layer, weights, value: references.context(weights, value)
+    heads: int | None = None
+    features: int = V  # of the context
+
+    def weights_shape(self, *sizes):
+        """(B, T, S), or (B, H, T, S)."""
+        return sizes if self.heads is None else (sizes[0], self.heads, *sizes[1:])
+
+    def softmax(self, scores, mask=None, **options):
+        """The reference's weights for scores of this layer and a mask (B, S)."""
+        if mask is not None:
+            mask = mask[:, None] if self.heads is None else mask[:, None, None]
+        return references.masked_softmax(scores, mask, **options)
 
     def make(self, **kwargs):
         return self.cls(**{**self.arguments, **kwargs})
@@ -34,11 +54,28 @@ def _kernel(dense):
     return array(dense.kernel).T  # Dense multiplies from the right, the papers from the left
 
 
+def _multi_head_scores(layer, query, key):
+    own = {"/".join(weight.path.split("/")[-2:]): array(weight) for weight in layer.weights}
+    return references.multi_head_scores(
+        query, key, own["query/kernel"], own["query/bias"], own["key/kernel"], own["key/bias"]
+    )
+
+
+def _multi_head_context(layer, weights, value):
+    own = {"/".join(weight.path.split("/")[-2:]): array(weight) for weight in layer.weights}
+    return references.multi_head_context(
+        weights, value, own["value/kernel"], own["value/bias"], own["attention_output/kernel"],
+        own["attention_output/bias"],
+    )  # fmt: skip
+
+
 SHARED = {
     "normalizer": normalizers.Entmax(1.25, temperature=2.0),
     "return_weights": False,
     "weights_kind": "dropped",
     "fully_masked": "uniform",
+    "top_k": 3,
+    "block_size": 2,
     "dropout": 0.25,
     "seed": 3,
 }
@@ -50,6 +87,15 @@ PROJECTED = SHARED | {
     "bias_regularizer": keras.regularizers.L1(0.25),
     "kernel_constraint": keras.constraints.MaxNorm(2.0),
     "bias_constraint": keras.constraints.NonNeg(),
+}
+MULTI_HEAD = PROJECTED | {
+    "use_bias": False,
+    "num_heads": 6,
+    "key_dim": 17,
+    "value_dim": 19,
+    "num_key_value_heads": 1,
+    "output_shape": 23,
+    "position_bias": positions.RelativeBias(5),
 }
 CASES = [
     Case(
@@ -74,10 +120,20 @@ CASES = [
         ),
     ),
     Case(
-        "scaled_dot", ScaledDotProductAttention, {}, SHARED | {"scale": 0.75}, D,
+        "scaled_dot", ScaledDotProductAttention, {}, SHARED | {"scale": 0.75, "position_bias": positions.ALiBi()}, D,
         lambda layer, query, key: references.scaled_dot_scores(query, key),
     ),
+    Case(
+        "multi_head", MultiHeadAttention, {"num_heads": 2, "key_dim": U, "value_dim": 5}, MULTI_HEAD, 17,
+        _multi_head_scores, _multi_head_context, heads=2, features=D,
+    ),
+    Case(
+        "grouped_query", MultiHeadAttention,
+        {"num_heads": 4, "key_dim": U, "num_key_value_heads": 2, "output_shape": 3}, MULTI_HEAD, 17,
+        _multi_head_scores, _multi_head_context, heads=4, features=3,
+    ),
 ]  # fmt: skip
+CONCAT, SCALED_DOT = CASES[3:5]
 # Keras 3.15 reads its variables with np.array, and TensorFlow 2.21 has not brought their __array__ to NumPy 2
 variables_as_arrays = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -86,7 +142,10 @@ every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def tensors(case, *, batch=B):
     """Query (B, T, D), value (B, S, V) and key (B, S, K) of the case."""
     rng = np.random.default_rng(7)
-    draw = lambda *shape: rng.normal(size=shape).astype("float32")  # noqa: E731
+
+    def draw(*shape):
+        return rng.normal(size=shape).astype("float32")
+
     return draw(batch, T, D), draw(batch, S, V), draw(batch, S, case.key_size)
 
 
@@ -100,6 +159,11 @@ def array(tensor):
 def arrays(outputs):
     """The arrays of a layer's outputs."""
     return [array(output) for output in outputs]
+
+
+def by_key(weights):
+    """Weights (B, ..., S) as (B, S, ...), for a mask (B, S)."""
+    return np.moveaxis(weights, -1, 1)
 
 
 def same(first, second, *, atol=1e-6):

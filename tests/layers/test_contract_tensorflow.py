@@ -4,10 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+from keras_attn_xai.layers import normalizers
 from tests.layers.contract import (
     CASES,
     KEPT,
     LENGTHS,
+    SCALED_DOT,
     B,
     D,
     S,
@@ -15,11 +17,13 @@ from tests.layers.contract import (
     V,
     array,
     arrays,
+    by_key,
     cross_inputs,
     cross_model,
     every_layer,
     same,
     tensors,
+    twin,
     variables_as_arrays,
 )
 
@@ -72,6 +76,57 @@ def test_the_gradient_is_finite_and_zero_only_where_nothing_was_read(case, mask)
             assert (array(gradient)[~mask] == 0).all(), name
 
 
+BLOCKED = [(case, False) for case in CASES] + [(case, True) for case in (CASES[0], CASES[-1])]  # XLA compiles slowly
+
+
+@pytest.mark.parametrize(("case", "jit"), BLOCKED, ids=[f"{case.name}{'-XLA' * jit}" for case, jit in BLOCKED])
+@pytest.mark.parametrize("options", [{"block_size": 2}, {"block_size": 2, "top_k": S}], ids=["dense", "top_k"])
+def test_the_gradient_through_blocks_is_that_of_the_whole(case, jit, options):
+    whole = case.make(normalizer=normalizers.Entmax(1.5, learnable=True))
+    inputs = [tf.constant(one) for one in tensors(case)]
+    whole(*inputs)
+    blocked = twin(whole, **options)
+
+    def gradients(layer):
+        @tf.function(input_signature=[tf.TensorSpec((None, None, one.shape[-1])) for one in inputs], jit_compile=jit)
+        def run(*inputs):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                context, weights, *_ = layer(*inputs, value_mask=KEPT, use_causal_mask=True)
+                loss = tf.reduce_sum(context**2) + tf.reduce_sum(weights**2)
+            return tape.gradient(loss, [*inputs, *(weight.value for weight in layer.trainable_weights)])
+
+        return [array(one) for one in run(*inputs)]
+
+    for one, other in zip(gradients(blocked), gradients(whole), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4 * max(1, np.abs(other).max()))
+
+
+@every_layer
+@pytest.mark.parametrize("mode", ["int8", "lora"])
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`:UserWarning")
+def test_projections_can_be_quantised_and_adapted(case, mode):
+    inputs = list(tensors(case))
+    model = cross_model(case.make(), case)
+    feed = dict(zip(("query", "value", "key"), inputs, strict=True)) | {"kept": KEPT}
+    before = arrays(model(feed).values())
+    dense = [part for part in model._flatten_layers() if hasattr(part, "enable_lora")]
+    assert bool(dense) == bool(model.trainable_weights)
+    if mode == "int8":
+        model.quantize("int8")
+        after = arrays(model(feed).values())
+        for one, other in zip(after, before, strict=True):
+            assert np.abs(one - other).max() < 0.1 * np.abs(other).max()
+        return
+    for part in dense:
+        part.enable_lora(2)
+    same(arrays(model(feed).values()), before, atol=1e-5)  # the second factor starts at zero
+    for part in dense:
+        part.lora_kernel_b.assign(part.lora_kernel_b + 0.5)
+    moved = max(np.abs(one - other).max() for one, other in zip(arrays(model(feed).values()), before, strict=True))
+    assert not dense or moved > 1e-3
+
+
 @every_layer
 def test_fully_masked_error_stops_a_graph(case):
     layer = case.make(fully_masked="error")
@@ -89,7 +144,7 @@ def test_fully_masked_error_stops_predict(case):
 
 
 def test_where_xla_drops_assertions_error_acts_as_zero():
-    case = CASES[-1]
+    case = SCALED_DOT
     layer = case.make(fully_masked="error")
     weights = graph(layer, case, jit=True)(*tensors(case), EMPTY_ROW)[1]
     same(array(weights)[1], np.zeros((T, S)))
@@ -117,7 +172,7 @@ def test_an_attached_mask_is_exported_too(tmp_path):
     numbers = np.where(KEPT, np.arange(1, S + 1), 0).astype("int32")
     loaded = tf.saved_model.load(str(tmp_path))
     weights = array(loaded.serve({"ids": tf.constant(numbers), "query": tf.constant(tensors(case)[0])})["weights"])
-    assert (np.moveaxis(weights, 1, 2)[~KEPT] == 0).all()
+    assert (by_key(weights)[~KEPT] == 0).all()
     same(weights.sum(-1), np.ones((B, T)))
 
 
