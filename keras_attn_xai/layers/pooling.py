@@ -11,7 +11,7 @@ from keras import ops
 from keras_attn_xai.errors import ArgumentError, MaskError, ShapeError
 from keras_attn_xai.layers import arguments, functional
 from keras_attn_xai.layers.attention_layer import Attended
-from keras_attn_xai.layers.keras_mask import attach_mask, attached_mask, refuse_tuple_inside_sequential
+from keras_attn_xai.layers.keras_mask import attached_mask, refuse_tuple_inside_sequential
 from keras_attn_xai.layers.projected_attention import ProjectedAttention
 
 SCORES = ("location", "feedforward", "gated", "multi_hop", "query")
@@ -138,10 +138,7 @@ class AttentionPooling(ProjectedAttention):
             mask = arguments.first_ones(self, lengths, inputs)
         mask = fitting_mask(self, mask, inputs, ("batch", "positions"))
         # past AttentionLayer.__call__, which brings a query and its values into one form
-        outputs = keras.layers.Layer.__call__(self, inputs, mask=mask, **kwargs)
-        if self.weighted_sequence:
-            attach_mask(outputs[0] if self.return_weights else outputs, mask)
-        return outputs
+        return keras.layers.Layer.__call__(self, inputs, mask=mask, **kwargs)
 
     def call(self, inputs, mask=None, training=None):
         return self.outputs_of(self.attend(inputs, mask=mask, training=training))

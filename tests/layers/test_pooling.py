@@ -432,6 +432,7 @@ def test_the_arguments_of_dense_reach_every_weight(case):
         assert isinstance(bias.constraint, keras.constraints.NonNeg)
     for weight in kernels:
         assert isinstance(weight.constraint, keras.constraints.MaxNorm)
+        assert array(weight).std() > 0.1  # HeNormal
 
 
 @every_score
@@ -532,13 +533,12 @@ def test_a_tuple_inside_a_sequential_gets_a_sentence(known):
         keras.Sequential([keras.Input((S, V)), *layers]) if known else keras.Sequential(layers)(INPUTS)
 
 
-def test_an_embedding_and_a_layer_that_clears_masks_leave_the_padding_out(tmp_path):
+def test_padding_is_left_out_after_a_layer_that_clears_masks(tmp_path):
     ids = keras.Input((None,), dtype="int32")
     embedded = keras.layers.Embedding(17, V, mask_zero=True)(ids)
-    _, first = AttentionPooling("location")(embedded)
-    keras.layers.MultiHeadAttention(2, 3)(embedded, embedded)  # clears the mask of its own inputs
-    _, second = AttentionPooling("location")(embedded)
-    model = keras.Model(ids, [first, second])
+    cleared = keras.layers.MultiHeadAttention(2, 3)(embedded, embedded)  # clears the masks of its own inputs
+    block = keras.layers.LayerNormalization()(keras.layers.Add()([embedded, cleared]))
+    model = keras.Model(ids, [AttentionPooling("location")(tensor)[1] for tensor in (embedded, block)])
     model.save(tmp_path / "model.keras")
     numbers = np.where(KEPT, np.arange(1, S + 1), 0)
     for outputs in (model(numbers), keras.saving.load_model(tmp_path / "model.keras").predict(numbers, verbose=0)):
