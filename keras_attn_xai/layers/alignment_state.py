@@ -1,11 +1,67 @@
-"""What a step of attention may know of the steps before: monotonic alignment and coverage, as pure functions.
+"""What a step of attention may know of the steps before: features of past weights, monotonic moves, coverage.
 
-Shapes: B batch, T decoder steps, S memory positions.
+Shapes: B batch, T decoder steps, S memory positions, U units of an additive score.
 """
 
+import keras
 from keras import ops
 
 LONGEST = 2**16  # positions, where their number is unknown while the graph is built
+
+
+class AlignmentFeatures(keras.layers.Layer):
+    """What an additive score adds to its keys for the weights each position has had.
+
+    Parameters
+    ----------
+    units : int
+        U, of the projected keys.
+    coverage : bool
+        Add ``w_c c_j``, where c is the sum of all weights so far.
+    filters : int
+        Add ``V f_j`` with ``f = F * a``, where a are the last weights and F this many filters; 0 for none.
+    kernel_size : int
+        Width of the filters in positions; beyond the ends the weights are 0.
+
+    References
+    ----------
+    Coverage: See, Liu and Manning 2017 (arXiv:1704.04368), eq. 11. Location: Chorowski et al. 2015
+    (arXiv:1506.07503), eq. 8 and 9.
+    """
+
+    def __init__(self, units, *, coverage, filters, kernel_size, **kwargs):
+        super().__init__(**kwargs, autocast=False)  # past weights come in float32 at least
+        self.units = units
+        self.coverage = coverage
+        self.filters = filters
+        self.kernel_size = kernel_size
+
+    def build(self, alignment_shape, coverage_shape):
+        if self.coverage:
+            self.coverage_kernel = self.add_weight(name="coverage_kernel", shape=(self.units,))  # w_c
+        if self.filters:
+            self.filter_conv = self._convolution(self.filters, self.kernel_size, 1, "filters")  # F
+            # a kernel of one position: a Dense on three axes has no gradient under XLA in a loop of unknown B and S
+            self.projection = self._convolution(self.units, 1, self.filters, "projection")  # V
+        self.built = True
+
+    def _convolution(self, filters, width, input_size, name):
+        convolution = keras.layers.Conv1D(
+            filters, width, padding="same", use_bias=False, dtype=self.dtype_policy, name=name
+        )
+        convolution.build((None, None, input_size))
+        return convolution
+
+    def call(self, alignment, coverage):
+        alignment, coverage = (
+            ops.expand_dims(ops.cast(one, self.compute_dtype), -1) for one in (alignment, coverage)
+        )  # (B, S, 1)
+        features = 0
+        if self.coverage:
+            features = coverage * ops.cast(self.coverage_kernel, self.compute_dtype)
+        if self.filters:
+            features = features + self.projection(self.filter_conv(alignment))
+        return features  # (B, S, U)
 
 
 def monotonic_alignment(scores, previous, mask=None):

@@ -5,13 +5,9 @@ import copy
 import keras
 from keras import ops
 
-from keras_attn_xai.errors import ArgumentError, ShapeError
-from keras_attn_xai.layers import alignment_state, arguments, decoder_state, functional
-from keras_attn_xai.layers.attention_layer import AttentionLayer
-from keras_attn_xai.layers.bahdanau import BahdanauAttention
+from keras_attn_xai.layers import alignment_state, arguments, decoder_arguments, decoder_state, functional
 from keras_attn_xai.layers.decoder_state import Carried, Decoded, DecoderState, DecoderStep
-from keras_attn_xai.layers.keras_mask import attach_mask, attached_mask
-from keras_attn_xai.layers.luong import LuongAttention
+from keras_attn_xai.layers.keras_mask import attach_mask
 
 ORDERS = ("previous", "current")
 STOP_BIAS = -1.0  # a monotonic attention starts by walking on rather than stopping
@@ -131,28 +127,25 @@ class AttentionDecoder(keras.layers.Layer):
         self.supports_masking = True
         # XLA compiles anew for every T and S; compile(jit_compile=True) still asks for it
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        self.cell = decoder_state.require_cell(cell)
-        self.attention = _single_head(attention)
+        self.cell = decoder_arguments.require_cell(cell)
+        self.attention = decoder_arguments.require_single_head(attention)
         self.order = order
         self.input_feeding = bool(input_feeding)
-        self.attentional_vector = attentional_vector and arguments.require_positive_integer(
-            "attentional_vector", attentional_vector
-        )
+        if attentional_vector is not None:
+            arguments.require_positive_integer("attentional_vector", attentional_vector)
+        self.attentional_vector = attentional_vector
         self.coverage = bool(coverage)
-        self.coverage_loss = _not_negative("coverage_loss", coverage_loss)
-        self.location_filters = location_filters and arguments.require_positive_integer(
-            "location_filters", location_filters
-        )
+        self.coverage_loss = decoder_arguments.require_not_negative("coverage_loss", coverage_loss)
+        self.location_filters = decoder_arguments.require_count("location_filters", location_filters)
         self.location_kernel_size = arguments.require_positive_integer("location_kernel_size", location_kernel_size)
         self.monotonic = bool(monotonic)
         self.return_weights = bool(return_weights)
         self.return_state = bool(return_state)
         if self.coverage or self.location_filters:
-            _require_additive(attention, "coverage" if self.coverage else "location_filters")
-        self.vector_units = self.attentional_vector or (
-            decoder_state.output_size(self.cell) if order == "current" else None
-        )
-        self.units = self.vector_units or decoder_state.output_size(self.cell)
+            decoder_arguments.require_additive(attention, "coverage" if self.coverage else "location_filters")
+        shown = decoder_state.output_size(self.cell)
+        self.vector_units = shown if attentional_vector is None and order == "current" else attentional_vector
+        self.units = shown if self.vector_units is None else self.vector_units
 
     def build(self, inputs_shape, memory_shape):
         query_size = decoder_state.shown_size(self.cell)
@@ -168,27 +161,20 @@ class AttentionDecoder(keras.layers.Layer):
                 self.vector_units, "tanh", use_bias=False, dtype=self.dtype_policy, name="attentional_vector"
             )  # W_c
             self.vector_dense.build((None, memory_shape[-1] + decoder_state.output_size(self.cell)))
-        self._build_alignment_features()
+        if self.coverage or self.location_filters:
+            self.alignment_features = alignment_state.AlignmentFeatures(
+                self.attention.key_dense.units,
+                coverage=self.coverage,
+                filters=self.location_filters,
+                kernel_size=self.location_kernel_size,
+                dtype=self.dtype_policy,
+                name="alignment_features",
+            )
+            self.alignment_features.build((None, None), (None, None))
         if self.monotonic:
             initial = keras.initializers.Constant(STOP_BIAS)
             self.stop_bias = self.add_weight(name="stop_bias", shape=(), initializer=initial)  # r
         self.built = True
-
-    def _build_alignment_features(self):
-        units = self.attention.key_dense.units if self.coverage or self.location_filters else None
-        if self.coverage:
-            self.coverage_kernel = self.add_weight(name="coverage_kernel", shape=(units,))  # w_c
-        if self.location_filters:
-            width = self.location_kernel_size
-            self.location_conv = self._convolution(self.location_filters, width, "location_filters", 1)  # F
-            self.location_projection = self._convolution(units, 1, "location_projection", self.location_filters)  # V
-
-    def _convolution(self, filters, width, name, input_size):
-        convolution = keras.layers.Conv1D(
-            filters, width, padding="same", use_bias=False, dtype=self.dtype_policy, name=name
-        )
-        convolution.build((None, None, input_size))
-        return convolution
 
     def _cell_input_size(self, input_size, memory_size):
         """Of ``[y; c; what is fed]``."""
@@ -198,38 +184,10 @@ class AttentionDecoder(keras.layers.Layer):
 
     def __call__(self, inputs, memory=None, initial_state=None, **kwargs):
         """Read the masks off the tensors, then call; the inputs keep theirs."""
-        if memory is None and isinstance(inputs, (list, tuple)) and len(inputs) == 2:
-            inputs, memory = inputs
-        inputs, memory = self._checked_inputs(inputs, memory)
-        for name, tensor in (("mask", inputs), ("memory_mask", memory)):
-            mask = kwargs.get(name)
-            mask = attached_mask(tensor) if mask is None else mask
-            kwargs[name] = arguments.checked_mask(self, name, mask, tensor)
-        if initial_state is not None:
-            initial_state = keras.tree.map_structure(
-                lambda state: arguments.as_tensor(state, dtype=self.compute_dtype), initial_state
-            )
-            decoder_state.check_states(self.name, self.cell, keras.tree.flatten(initial_state))
+        inputs, memory, initial_state, kwargs = decoder_arguments.canonical(self, inputs, memory, initial_state, kwargs)
         outputs = super().__call__(inputs, memory, initial_state=initial_state, **kwargs)
         attach_mask(outputs[0] if isinstance(outputs, tuple) else outputs, kwargs["mask"])
         return outputs
-
-    def _checked_inputs(self, inputs, memory):
-        if memory is None:
-            raise ArgumentError(f"{self.name}: a decoder takes two tensors, decoder(inputs, memory); received one.")
-        tensors = tuple(arguments.as_tensor(given, dtype=self.compute_dtype) for given in (inputs, memory))
-        for name, tensor in zip(("inputs", "memory"), tensors, strict=True):
-            if len(tensor.shape) != 3:
-                raise ShapeError(
-                    f"{self.name}: {name} must have shape (batch, positions, features); received "
-                    f"{tuple(tensor.shape)} of dtype {keras.backend.standardize_dtype(tensor.dtype)}."
-                )
-        if not arguments.agree(tensors[0].shape[0], tensors[1].shape[0]):
-            raise ShapeError(
-                f"{self.name}: inputs and memory must have the same batch size; received "
-                f"{tuple(tensors[0].shape)} and {tuple(tensors[1].shape)}."
-            )
-        return tensors
 
     def call(self, inputs, memory, initial_state=None, *, mask=None, memory_mask=None, training=None):
         decoded = self.attend_all(
@@ -354,7 +312,9 @@ class AttentionDecoder(keras.layers.Layer):
     def _attend(self, query, state, kept):
         """Weights (B, S) and context (B, V) of one query (B, units)."""
         query = ops.expand_dims(ops.cast(query, self.compute_dtype), 1)
-        keys = self._with_alignment_features(state.keys, state.carried)
+        keys = state.keys
+        if self.coverage or self.location_filters:
+            keys = keys + self.alignment_features(state.carried.alignment, state.carried.coverage)
         if self.monotonic:
             weights = self._monotonic_weights(self.attention.score(query, keys), state)
             context = functional.weighted_sum(weights, state.memory)
@@ -372,18 +332,6 @@ class AttentionDecoder(keras.layers.Layer):
         scores = ops.cast(scores[:, 0], dtype) + ops.cast(self.stop_bias, dtype)
         weights = alignment_state.monotonic_alignment(scores, state.carried.alignment, state.mask)
         return ops.expand_dims(ops.cast(weights, self.compute_dtype), 1)
-
-    def _with_alignment_features(self, keys, carried):
-        """Keys (B, S, U) that also know the weights of the steps before; additive scores add them inside the tanh."""
-        if self.coverage:
-            keys = keys + self._column(carried.coverage) * ops.cast(self.coverage_kernel, self.compute_dtype)
-        if self.location_filters:
-            keys = keys + self.location_projection(self.location_conv(self._column(carried.alignment)))
-        return keys
-
-    def _column(self, alignment):
-        """(B, S) as one feature (B, S, 1)."""
-        return ops.expand_dims(ops.cast(alignment, self.compute_dtype), -1)
 
     def compute_mask(self, inputs, previous_mask=None):
         mask = previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
@@ -429,34 +377,3 @@ class AttentionDecoder(keras.layers.Layer):
             name: keras.saving.deserialize_keras_object(copy.deepcopy(config[name])) for name in ("cell", "attention")
         }
         return cls(**{**config, **layers})
-
-
-def _single_head(attention):
-    """The attention, if one query at a time gives one row of weights over the whole memory."""
-    if not isinstance(attention, AttentionLayer) or hasattr(attention, "num_heads"):  # heads, or pooling
-        raise ArgumentError(
-            "attention must be an attention layer of this package with queries and one head, such as "
-            f"BahdanauAttention(64) or LuongAttention('general'); received {type(attention).__name__}."
-        )
-    if attention.top_k is not None:
-        raise ArgumentError(
-            f"A decoder returns the whole alignment history, so its attention needs top_k=None; received "
-            f"{attention.top_k}."
-        )
-    return attention
-
-
-def _require_additive(attention, argument):
-    additive = isinstance(attention, BahdanauAttention) or getattr(attention, "score_kind", None) == "concat"
-    if not additive:
-        raise ArgumentError(
-            f"{argument} adds to the keys inside a tanh, so the attention must be additive: BahdanauAttention(units) "
-            f"or LuongAttention('concat'); received {type(attention).__name__}"
-            f"{f'({attention.score_kind!r})' if isinstance(attention, LuongAttention) else ''}."
-        )
-
-
-def _not_negative(name, given):
-    if not given >= 0:
-        raise ArgumentError(f"{name} must not be negative; received {given!r}.")
-    return given

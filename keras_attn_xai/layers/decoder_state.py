@@ -9,8 +9,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_attn_xai.errors import ArgumentError, ShapeError
-from keras_attn_xai.layers import arguments
+from keras_attn_xai.layers import arguments, decoder_arguments
 
 
 class Carried(NamedTuple):
@@ -115,19 +114,6 @@ def _cast(tensors, dtypes):
     return [ops.cast(tensor, dtype) for tensor, dtype in zip(tensors, dtypes, strict=True)]
 
 
-def require_cell(cell):
-    """An RNN cell, or a list of them as one."""
-    if isinstance(cell, (list, tuple)):
-        cell = keras.layers.StackedRNNCells([require_cell(one) for one in cell])
-    if isinstance(cell, keras.layers.RNN) or not (callable(cell) and hasattr(cell, "state_size")):
-        cure = " Pass its cell: AttentionDecoder runs the loop itself." if isinstance(cell, keras.layers.RNN) else ""
-        raise ArgumentError(
-            f"cell must be an RNN cell, such as keras.layers.LSTMCell(64), or a list of them; received "
-            f"{type(cell).__name__}.{cure}"
-        )
-    return cell
-
-
 def flat_sizes(cell):
     """The sizes of the cell's states, those of a stack one after the other."""
     return keras.tree.flatten(cell.state_size)
@@ -178,22 +164,8 @@ def first_states(name, cell, given, memory):
     if given is None:
         return keras.tree.map_structure(lambda state: ops.cast(state, dtype), own)
     given = [arguments.as_tensor(state, dtype=dtype) for state in keras.tree.flatten(given)]
-    check_states(name, cell, given)
+    decoder_arguments.check_states(name, cell, given)
     return keras.tree.pack_sequence_as(own, [ops.cast(state, dtype) for state in given])
-
-
-def check_states(name, cell, given):
-    """One state (B, size) for each state of the cell."""
-    sizes = flat_sizes(cell)
-    shapes = [tuple(state.shape) for state in given]
-    if len(shapes) != len(sizes) or any(
-        len(shape) != 2 or not arguments.agree(shape[1], size) for shape, size in zip(shapes, sizes, strict=True)
-    ):
-        wanted = ", ".join(f"(batch, {size})" for size in sizes)
-        raise ShapeError(
-            f"{name}: initial_state must be {len(sizes)} tensor(s) of shape {wanted}, as the cell keeps them; received "
-            f"{', '.join(map(str, shapes))}. A Dense layer each brings an encoder's states to these sizes."
-        )
 
 
 def step_cell(cell, inputs, states, training):

@@ -76,10 +76,10 @@ def papers_weights(decoder):
     if decoder.vector_units:
         named["W_c"] = array(decoder.vector_dense.kernel)
     if decoder.coverage:
-        named["w_c"] = array(decoder.coverage_kernel)
+        named["w_c"] = array(decoder.alignment_features.coverage_kernel)
     if decoder.location_filters:
-        named["F"] = array(decoder.location_conv.kernel)[:, 0]
-        named["V"] = array(decoder.location_projection.kernel)[0]
+        named["F"] = array(decoder.alignment_features.filter_conv.kernel)[:, 0]
+        named["V"] = array(decoder.alignment_features.projection.kernel)[0]
     if decoder.monotonic:
         named["r"] = float(array(decoder.stop_bias))
     return named
@@ -317,9 +317,7 @@ def test_it_learns_to_copy():
     )
     logits = keras.layers.Dense(7)(outputs)
     model = keras.Model([source, late], logits)
-    model.compile(
-        keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
-    )
+    model.compile(keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = model.fit([ids, shifted], ids, epochs=30, batch_size=32, verbose=0).history["loss"]
     assert history[-1] < 0.3 * history[0]
 
