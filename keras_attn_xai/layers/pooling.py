@@ -53,7 +53,7 @@ class AttentionPooling(ProjectedAttention):
     kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
     kernel_constraint, bias_constraint
         As in ``keras.layers.Dense``; for every projection alike, the kernel's also for the learned queries.
-    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, weights_regularizer, dropout, seed
         See `AttentionLayer`. A pooling has so few queries that ``block_size`` changes nothing.
 
     Call arguments
@@ -200,7 +200,8 @@ class AttentionPooling(ProjectedAttention):
             return ops.swapaxes(weights, -1, -2) * inputs
         if self.score_kind != "query":
             return functional.weighted_sum(weights, inputs)
-        return self.output_dense(functional.weighted_sum(weights, self.value_dense(inputs)))  # (B, H, 1, U) inside
+        heads = functional.weighted_sum(weights, self.value_dense(inputs))  # (B, H, 1, U)
+        return self.output_dense(heads)
 
     def build(self, inputs_shape):
         if self.score_kind == "query":
