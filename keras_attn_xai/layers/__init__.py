@@ -1,6 +1,6 @@
 """Attention layers whose weights always come out and whose masks are always right."""
 
-from keras_attn_xai.layers import normalizers, positions
+from keras_attn_xai.layers import normalizers, positions, weights_regularizers
 from keras_attn_xai.layers.attention_layer import AttentionLayer
 from keras_attn_xai.layers.bahdanau import BahdanauAttention
 from keras_attn_xai.layers.beam_search import Hypotheses, beam_search, greedy_decode
@@ -25,4 +25,5 @@ __all__ = [
     "greedy_decode",
     "normalizers",
     "positions",
+    "weights_regularizers",
 ]

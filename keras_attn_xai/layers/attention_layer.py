@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.layers import arguments, functional, normalizers, top_weights
+from keras_attn_xai.layers import arguments, functional, normalizers, top_weights, weights_regularizers
 from keras_attn_xai.layers.keras_mask import attach_mask, refuse_tuple_inside_sequential
 from keras_attn_xai.layers.runtime_check import require_a_key_per_row
 
@@ -24,6 +24,7 @@ class Attended(NamedTuple):
     weights: object  # the same shape, after it
     dropped: object  # the same shape, after dropout: what met the values
     indices: object = None  # (B, T, k) integers
+    positions: object = None  # (B, T, 1), where a layer with a window looked
 
 
 class AttentionLayer(keras.layers.Layer):
@@ -50,6 +51,8 @@ class AttentionLayer(keras.layers.Layer):
         pairs are never held at once.
     block_size : int, optional
         Queries handled at a time where that saves memory; by default chosen from the shapes.
+    weights_regularizer : keras.regularizers.Regularizer or str, optional
+        A loss on the weights of each call; see `layers.weights_regularizers`.
     dropout : float in [0, 1), default 0.0
         Fraction of the weights dropped in training.
     seed : int, optional
@@ -107,6 +110,7 @@ class AttentionLayer(keras.layers.Layer):
         fully_masked="zero",
         top_k=None,
         block_size=None,
+        weights_regularizer=None,
         dropout=0.0,
         seed=None,
         **kwargs,
@@ -123,6 +127,10 @@ class AttentionLayer(keras.layers.Layer):
             raise ArgumentError(
                 f"top_k={top_k} needs dropout=0.0, because blocks are computed twice; received {dropout}."
             )
+        if top_k is not None and weights_regularizer is not None:
+            raise ArgumentError(
+                f"top_k={top_k} leaves out weights, and weights_regularizer needs all; give one of them."
+            )
         self.supports_masking = True
         self.normalizer = normalizers.get(normalizer)
         self.return_weights = bool(return_weights)
@@ -130,6 +138,7 @@ class AttentionLayer(keras.layers.Layer):
         self.fully_masked = fully_masked
         self.top_k = top_k
         self.block_size = block_size
+        self.weights_regularizer = weights_regularizers.get(weights_regularizer)
         self.dropout = dropout
         self.seed = seed
         if dropout > 0:
@@ -175,6 +184,7 @@ class AttentionLayer(keras.layers.Layer):
             training=training,
             **options,  # call arguments of a subclass
         )
+        self.penalise(attended.weights, query_mask)
         return self.outputs_of(attended)
 
     def attend(self, query, value, keys, *, mask=None, score_bias=None, use_causal_mask=False, training=None):
@@ -222,10 +232,18 @@ class AttentionLayer(keras.layers.Layer):
         if self.fully_masked == "error" and mask is not None:
             mask = require_a_key_per_row(mask, self.name)
         weights = self.normalizer(scores, attention_mask=mask, fully_masked=self.fully_masked)
-        dropped = weights
-        if training and self.dropout > 0:
-            dropped = keras.random.dropout(weights, self.dropout, seed=self.seed_generator)
-        return scores, weights, dropped
+        return scores, weights, self.drop(weights, training)
+
+    def drop(self, weights, training):
+        """The weights after dropout."""
+        if not training or self.dropout == 0:
+            return weights
+        return keras.random.dropout(weights, self.dropout, seed=self.seed_generator)
+
+    def penalise(self, weights, query_mask=None):
+        """Add the loss of the weights; padded queries do not count."""
+        if self.weights_regularizer is not None:
+            self.add_loss(weights_regularizers.penalty(self.weights_regularizer, weights, query_mask))
 
     def outputs_of(self, attended):
         """What the layer returns of an `Attended`."""
@@ -252,9 +270,8 @@ class AttentionLayer(keras.layers.Layer):
 
     def compute_mask(self, inputs, previous_mask=None):
         mask = previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
-        if not self.return_weights:
-            return mask
-        return (mask, None) if self.top_k is None else (mask, None, None)
+        further = len(self.output_dtypes()) - 1
+        return (mask, *[None] * further) if self.return_weights else mask
 
     def compute_output_shape(self, query_shape, value_shape=None, key_shape=None):
         if isinstance(query_shape[0], (list, tuple)):
@@ -282,8 +299,13 @@ class AttentionLayer(keras.layers.Layer):
         if not self.return_weights:
             return keras.KerasTensor(shapes, dtype=self.compute_dtype)
         refuse_tuple_inside_sequential(self)
-        dtypes = (self.compute_dtype, self.compute_dtype, "int32")
-        return tuple(keras.KerasTensor(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False))
+        dtypes = self.output_dtypes()
+        return tuple(keras.KerasTensor(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
+
+    def output_dtypes(self):
+        """Dtypes of context, weights and what else comes out with them."""
+        dtypes = (self.compute_dtype, self.compute_dtype)
+        return dtypes if self.top_k is None else (*dtypes, "int32")
 
     def get_config(self):
         return {
@@ -294,6 +316,7 @@ class AttentionLayer(keras.layers.Layer):
             "fully_masked": self.fully_masked,
             "top_k": self.top_k,
             "block_size": self.block_size,
+            "weights_regularizer": keras.regularizers.serialize(self.weights_regularizer),
             "dropout": self.dropout,
             "seed": self.seed,
         }

@@ -21,7 +21,7 @@ class BahdanauAttention(ProjectedAttention):
     kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
     kernel_constraint, bias_constraint
         As in ``keras.layers.Dense``; for W, U and v alike.
-    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, weights_regularizer, dropout, seed
         See `AttentionLayer`, also for the call arguments.
 
     Returns

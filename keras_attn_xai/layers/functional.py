@@ -333,6 +333,35 @@ def causal_mask(rows, keys):
     return ops.less_equal(ops.arange(ops.shape(keys)[-2]), rows)
 
 
+def key_places(keys, mask=None):
+    """Where each key stands among those the mask keeps, and how many those are.
+
+    Parameters
+    ----------
+    keys : tensor (B, S, U)
+    mask : bool tensor broadcastable to (B, T, S), optional
+
+    Returns
+    -------
+    place : float tensor broadcastable to (B, T, S)
+        0 for the first kept key, and so on; at least float32.
+    length : float tensor broadcastable to (B, T, 1)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import key_places
+    >>> place, length = key_places(np.zeros((1, 3, 1)), np.array([[[False, True, True]]]))
+    >>> np.array(place).tolist(), np.array(length).tolist()
+    ([[[-1.0, 0.0, 1.0]]], [[[2.0]]])
+    """
+    dtype = accumulation_dtype(keys.dtype)
+    if mask is None:
+        mask = ops.ones((1, 1, ops.shape(keys)[-2]), dtype="bool")
+    count = ops.cumsum(ops.cast(mask, dtype), axis=-1)
+    return count - 1, count[..., -1:]
+
+
 def accumulation_dtype(dtype):
     """Softmax runs in float32 for every narrower float, in float64 for float64."""
     return "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"

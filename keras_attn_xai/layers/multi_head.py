@@ -39,7 +39,7 @@ class MultiHeadAttention(ProjectedAttention):
     kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
     kernel_constraint, bias_constraint
         As in ``keras.layers.Dense``; for every projection alike.
-    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, weights_regularizer, dropout, seed
         See `AttentionLayer`, also for the other call arguments.
 
     Call arguments
@@ -147,6 +147,7 @@ class MultiHeadAttention(ProjectedAttention):
             query,
             value,
             key,
+            query_mask=query_mask,
             value_mask=value_mask,
             key_mask=key_mask,
             attention_mask=attention_mask,

@@ -19,7 +19,7 @@ class ScaledDotProductAttention(AttentionLayer):
         Factor of the products; by default ``1 / sqrt(D)``.
     position_bias : {None, "alibi", "relative"} or PositionBias, default None
         Added to the scores; see `layers.positions`.
-    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, dropout, seed
+    normalizer, return_weights, weights_kind, fully_masked, top_k, block_size, weights_regularizer, dropout, seed
         See `AttentionLayer`, also for the other call arguments.
 
     Call arguments

@@ -22,7 +22,8 @@ def attend(layer, block, query, rows, keys, value, mask, score_bias):
     Returns
     -------
     tuple of tensors
-        The context (..., T, V); scores, weights and dropped weights (..., T, k); and their keys (..., T, k).
+        The context (..., T, V); scores, weights and dropped weights (..., T, k); their keys (..., T, k); and
+        the positions (..., T, 1) of a window, if there is one.
     """
     pairs = {"mask": mask, "score_bias": score_bias}
     pairs = {name: pair for name, pair in pairs.items() if pair is not None}
@@ -35,17 +36,18 @@ def attend(layer, block, query, rows, keys, value, mask, score_bias):
         attended = block(query, rows, keys, value, **named)
         indices = ops.top_k(attended.weights, layer.top_k)[1]
         kinds = [ops.take_along_axis(kind, indices, axis=-1) for kind in attended[1:4]]
-        return (attended.context, *kinds, ops.cast(indices, "float32"))  # blocks give floats, exact below 2^24
+        further = () if attended.positions is None else (attended.positions,)
+        return (attended.context, *kinds, ops.cast(indices, "float32"), *further)  # floats alone have gradients
 
     arrays = (query, rows, *(pairs[name] for name in by_query))
     constants = (keys, value, *(pairs[name] for name in for_all))
     length = layer.block_size or _block_length(query, keys)
     positions = ops.shape(query)[-2]
     if isinstance(positions, int) and isinstance(length, int) and length >= positions:
-        *parts, indices = largest(arrays, *constants)
+        parts = largest(arrays, *constants)
     else:
-        *parts, indices = blocks.map_query_blocks(largest, arrays, constants, block=length, variables=layer.variables)
-    return (*parts, ops.cast(indices, "int32"))
+        parts = blocks.map_query_blocks(largest, arrays, constants, block=length, variables=layer.variables)
+    return (*parts[:4], ops.cast(parts[4], "int32"), *parts[5:])  # exact below 2^24
 
 
 def _block_length(query, keys):

@@ -15,6 +15,7 @@ from keras_attn_xai.layers import (
     ScaledDotProductAttention,
     normalizers,
     positions,
+    weights_regularizers,
 )
 from tests import references
 
@@ -76,6 +77,7 @@ SHARED = {
     "fully_masked": "uniform",
     "top_k": 3,
     "block_size": 2,
+    "weights_regularizer": weights_regularizers.GuidedAlignment(0.5, width=0.75),
     "dropout": 0.25,
     "seed": 3,
 }
@@ -87,6 +89,14 @@ PROJECTED = SHARED | {
     "bias_regularizer": keras.regularizers.L1(0.25),
     "kernel_constraint": keras.constraints.MaxNorm(2.0),
     "bias_constraint": keras.constraints.NonNeg(),
+}
+LUONG = PROJECTED | {
+    "units": 17,
+    "window": "predictive",
+    "window_width": 3,
+    "renormalize": True,
+    "return_positions": True,
+    "attentional_vector": 19,
 }
 MULTI_HEAD = PROJECTED | {
     "use_bias": False,
@@ -105,16 +115,16 @@ CASES = [
         ),
     ),
     Case(
-        "luong_dot", LuongAttention, {"score": "dot"}, PROJECTED | {"score": "concat", "units": 17}, D,
+        "luong_dot", LuongAttention, {"score": "dot"}, LUONG | {"score": "concat"}, D,
         lambda layer, query, key: references.luong_dot_scores(query, key),
     ),
     Case(
-        "luong_general", LuongAttention, {"score": "general"}, PROJECTED | {"score": "concat", "units": 17}, 17,
+        "luong_general", LuongAttention, {"score": "general"}, LUONG | {"score": "concat"}, 17,
         lambda layer, query, key: references.luong_general_scores(query, key, _kernel(layer.key_dense)),
     ),
     Case(
         "luong_concat", LuongAttention, {"score": "concat", "units": U},
-        PROJECTED | {"score": "general", "units": 17}, 17,
+        LUONG | {"score": "general"}, 17,
         lambda layer, query, key: references.luong_concat_scores(
             query, key, np.hstack([_kernel(layer.query_dense), _kernel(layer.key_dense)]), _kernel(layer.score_dense)[0]
         ),
