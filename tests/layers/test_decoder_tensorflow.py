@@ -111,6 +111,7 @@ def test_an_exported_search_runs_whole(tmp_path):
     given = {"memory": writer.memory, "kept": WRITTEN_KEPT}
     expected = search.predict(given, verbose=0)
     search.export(tmp_path / "search", verbose=False)
-    answer = tf.saved_model.load(tmp_path / "search").serve(given)
+    served = tf.saved_model.load(tmp_path / "search")
+    answer = served.serve(given)
     for name, one in expected.items():
         same(array(answer[name]), one, atol=1e-4)
