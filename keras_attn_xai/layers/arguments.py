@@ -162,17 +162,16 @@ def check_score_bias(layer, bias, query, memory):
     """A bias over (queries, keys), for each row or for all; in layers with heads also for each head."""
     if bias is None:
         return
-    expected = (query.shape[0], query.shape[1], memory.shape[1])
-    ranks = [2, 3]
     shape = tuple(bias.shape)
-    if layer.heads is not None and len(shape) == 4:
-        expected, ranks = (query.shape[0], layer.heads, *expected[1:]), [4]
+    heads = [layer.heads] if layer.heads is not None and len(shape) == 4 else []
+    expected = [query.shape[0], *heads, query.shape[1], memory.shape[1]]
+    ranks = (4,) if heads else (2, 3)
     fits = len(shape) in ranks and all(
         size == 1 or agree(size, want) for size, want in zip(shape, expected[-len(shape) :], strict=True)
     )
     if not fits:
-        axes = "(B, T, S)" if len(expected) == 3 else "(B, H, T, S)"
-        raise ShapeError(f"{layer.name}: score_bias must broadcast to {axes} = {expected}; received {shape}.")
+        axes = "(B, H, T, S)" if heads else "(B, T, S)"
+        raise ShapeError(f"{layer.name}: score_bias must broadcast to {axes} = {tuple(expected)}; received {shape}.")
 
 
 def boolean(layer, name, mask):

@@ -1,6 +1,9 @@
 """Additive attention as Bahdanau, Cho and Bengio wrote it."""
 
+import math
+
 import keras
+from keras import ops
 
 from keras_attn_xai.layers import arguments, functional
 from keras_attn_xai.layers.projected_attention import ProjectedAttention
@@ -18,6 +21,8 @@ class BahdanauAttention(ProjectedAttention):
         Size of the hidden layer that scores a key.
     use_bias : bool, default False
         Add a bias inside the tanh (the paper has none).
+    normalize : bool, default False
+        True scores with ``g v / ||v||`` and learns the length g, from ``1 / sqrt(units)`` on.
     kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
     kernel_constraint, bias_constraint
         As in ``keras.layers.Dense``; for W, U and v alike.
@@ -33,7 +38,8 @@ class BahdanauAttention(ProjectedAttention):
     References
     ----------
     Bahdanau, Cho and Bengio 2015, "Neural machine translation by jointly learning to align and
-    translate" (arXiv:1409.0473), section 3.1 and appendix A.1.2.
+    translate" (arXiv:1409.0473), section 3.1 and appendix A.1.2; the normalised form: Salimans and Kingma 2016,
+    "Weight normalization" (arXiv:1602.07868), eq. 2.
 
     Examples
     --------
@@ -47,8 +53,9 @@ class BahdanauAttention(ProjectedAttention):
     True
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units, *, normalize=False, **kwargs):
         super().__init__(**kwargs)
+        self.normalize = bool(normalize)
         self.units = arguments.require_positive_integer("units", units)
 
     def build_score(self, query_shape, key_shape):
@@ -56,12 +63,18 @@ class BahdanauAttention(ProjectedAttention):
         self.key_dense = self.projection(self.units, "key", key_shape)  # U
         self.score_dense = self.projection(1, "score", (None, None, None, self.units))  # v
 
+        if self.normalize:
+            length = keras.initializers.Constant(1 / math.sqrt(self.units))
+            self.length = self.add_weight(name="length", shape=(), initializer=length)  # g
+
     def project_keys(self, key):
         return self.key_dense(key)
 
     def score(self, query, keys):
         v = self.vector_of(self.score_dense, keys.shape[-1])
+        if self.normalize:
+            v = ops.cast(self.length, v.dtype) * v / ops.norm(v)
         return functional.additive_scores(self.query_dense(query), keys, v, block_size=self.block_size)
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units}
+        return {**super().get_config(), "units": self.units, "normalize": self.normalize}

@@ -142,6 +142,7 @@ class MultiHeadAttention(ProjectedAttention):
         head_mask=None,
         use_causal_mask=False,
         training=None,
+        **options,
     ):
         return super().call(
             query,
@@ -156,6 +157,7 @@ class MultiHeadAttention(ProjectedAttention):
             use_causal_mask=use_causal_mask,
             training=training,
             head_mask=head_mask,
+            **options,
         )
 
     def attend(self, query, value, keys, *, mask=None, score_bias=None, head_mask=None, **options):

@@ -109,7 +109,7 @@ MULTI_HEAD = PROJECTED | {
 }
 CASES = [
     Case(
-        "bahdanau", BahdanauAttention, {"units": U}, PROJECTED | {"units": 17}, 17,
+        "bahdanau", BahdanauAttention, {"units": U}, PROJECTED | {"units": 17, "normalize": True}, 17,
         lambda layer, query, key: references.bahdanau_scores(
             query, key, _kernel(layer.query_dense), _kernel(layer.key_dense), _kernel(layer.score_dense)[0]
         ),

@@ -135,6 +135,18 @@ def test_the_bias_stands_inside_the_tanh(case):
     same(scores, expected, atol=1e-5)
 
 
+def test_the_normalised_form_scores_with_a_direction_and_a_length():
+    query, value, key = tensors(CASES[0])
+    layer = BahdanauAttention(U, normalize=True, weights_kind="scores")
+    layer(query, value, key)
+    W, U_, v = (array(dense.kernel) for dense in (layer.query_dense, layer.key_dense, layer.score_dense))
+    assert array(layer.length) == pytest.approx(U**-0.5)
+    layer.length.assign(1.75)
+    direction = 1.75 * v[:, 0] / np.sqrt((v**2).sum())
+    expected = references.bahdanau_scores(query, key, W.T, U_.T, direction)
+    same(array(layer(query, value, key)[1]), expected, atol=1e-5)
+
+
 @every_layer
 def test_weights_kind_chooses_what_comes_out(case):
     query, value, key = tensors(case)
