@@ -32,7 +32,7 @@ class HierarchicalAttention(keras.layers.Layer):
     ----------
     word_pooling, sentence_pooling : {"feedforward", "location", "gated"} or AttentionPooling, default "feedforward"
         How each level scores. A name makes an `AttentionPooling` with a bias and the arguments below; a layer has
-        its own arguments, and one weight a position.
+        its own arguments, such as a ``weights_regularizer``, and one weight a position.
     units : int, optional
         Hidden units of both scores, by default as many as each level has features.
     word_encoder : keras.Layer, optional
@@ -180,8 +180,10 @@ class HierarchicalAttention(keras.layers.Layer):
         words, mask = self.encode_words(inputs, mask)
         word = self.word_pooling.attend(words, mask=mask, training=training)  # context (B, N, V)
         mask = None if mask is None else ops.any(mask, axis=-1)  # a sentence without words is padding
+        self.word_pooling.penalise(self.word_pooling.as_map(word.weights), mask)
         sentences, mask = self.encode(self.sentence_encoder, word.context, mask)
         sentence = self.sentence_pooling.attend(sentences, mask=mask, training=training)
+        self.sentence_pooling.penalise(self.sentence_pooling.as_map(sentence.weights))
         if not self.return_weights:
             return sentence.context
         return sentence.context, getattr(word, self.weights_kind), getattr(sentence, self.weights_kind)

@@ -141,7 +141,9 @@ class AttentionPooling(ProjectedAttention):
         return keras.layers.Layer.__call__(self, inputs, mask=mask, **kwargs)
 
     def call(self, inputs, mask=None, training=None):
-        return self.outputs_of(self.attend(inputs, mask=mask, training=training))
+        attended = self.attend(inputs, mask=mask, training=training)
+        self.penalise(self.as_map(attended.weights))
+        return self.outputs_of(attended)
 
     def attend(self, inputs, *, mask=None, training=None):
         """Pool, and keep all that was computed on the way.

@@ -11,7 +11,13 @@ import pytest
 from keras import ops
 
 from keras_attn_xai.errors import ArgumentError, MaskError, ModelError, ShapeError
-from keras_attn_xai.layers import AttentionPooling, HierarchicalAttention, LuongAttention, normalizers
+from keras_attn_xai.layers import (
+    AttentionPooling,
+    HierarchicalAttention,
+    LuongAttention,
+    normalizers,
+    weights_regularizers,
+)
 from tests.layers import pooling_reference as reference
 from tests.layers.contract import array, arrays, same, variables_as_arrays
 
@@ -408,6 +414,18 @@ def test_training_finds_the_word_and_the_sentence_that_matter():
     found = model.predict(ids, verbose=0)
     assert (found["sentences"].argmax(-1) == sentence).mean() > 0.9
     assert (found["words"][np.arange(256), sentence].argmax(-1) == word).mean() > 0.9
+
+
+def test_each_level_may_have_a_regulariser():
+    poolings = [AttentionPooling(weights_regularizer=weights_regularizers.Entropy(part)) for part in (1.0, 10.0)]
+    layer = HierarchicalAttention(*poolings)
+    _, words, sentences = arrays(layer(WORDS, mask=KEPT))
+
+    def entropies(weights):
+        return -np.sum(weights * np.log(np.where(weights > 0, weights, 1)), axis=-1)
+
+    paid = entropies(words)[KEPT.any(-1)].mean() + 10 * entropies(sentences).mean()
+    same(array(sum(layer.losses)), paid, atol=1e-4)
 
 
 # Inside other models

@@ -14,7 +14,7 @@ import pytest
 from keras import ops
 
 from keras_attn_xai.errors import ArgumentError, MaskError, ModelError, ShapeError
-from keras_attn_xai.layers import AttentionLayer, AttentionPooling, normalizers
+from keras_attn_xai.layers import AttentionLayer, AttentionPooling, normalizers, weights_regularizers
 from tests.layers import pooling_reference as reference
 from tests.layers.contract import PROJECTED, array, arrays, same, variables_as_arrays
 
@@ -510,6 +510,21 @@ def test_projections_can_be_quantised_and_adapted(case, how):
     assert len(layer.trainable_weights) == (case.score == "query") + how.count("LoRA") * 2 * (
         case.count - (case.score == "query")
     )
+
+
+@every_score
+def test_a_regulariser_is_paid_for_the_weights_of_every_row(case):
+    layer = case.make(weights_regularizer=weights_regularizers.Entropy(0.5))
+    weights = array(layer(INPUTS, mask=KEPT)[1])
+    entropies = -np.sum(weights * np.log(np.where(weights > 0, weights, 1)), axis=-1)
+    same(array(sum(layer.losses)), 0.5 * entropies.mean(), atol=1e-5)
+
+
+def test_hops_pay_for_looking_at_the_same_positions():
+    layer = AttentionPooling("multi_hop", hops=R, weights_regularizer=weights_regularizers.Orthogonality(1.0))
+    A = array(layer(INPUTS)[1])
+    squares = np.square(A @ np.swapaxes(A, 1, 2) - np.eye(R)).sum(axis=(1, 2))  # Lin et al., eq. 8
+    same(array(sum(layer.losses)), squares.mean() / R, atol=1e-5)  # a mean over queries, and each hop is one
 
 
 # Inside other models
