@@ -3,7 +3,7 @@
 Shapes: B batch, K beams, N steps at most, S memory positions, C symbols; R rows, B of them or B K.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -24,14 +24,14 @@ class Hypotheses(NamedTuple):
 class _Search(NamedTuple):
     """What goes round in the loop; a row is a hypothesis."""
 
-    step: object  # ()
-    last: object  # (R,) symbols
-    finished: object  # (R,) booleans
-    score: object  # (R,) log probabilities
-    length: object  # (R,)
-    ids: object  # (R, N)
-    alignment: object  # (R, N, S)
-    carried: object  # of the decoder, its leaves (R, any)
+    step: Any  # ()
+    last: Any  # (R,) symbols
+    finished: Any  # (R,) booleans
+    score: Any  # (R,) log probabilities
+    length: Any  # (R,)
+    ids: Any  # (R, N)
+    alignment: Any  # (R, N, S)
+    carried: Any  # of the decoder, its leaves (R, any)
 
 
 def greedy_decode(decoder, memory, *, embed, to_logits, start, stop, max_steps, memory_mask=None, initial_state=None):
@@ -85,6 +85,7 @@ def greedy_decode(decoder, memory, *, embed, to_logits, start, stop, max_steps, 
     state = _begin(decoder, memory, memory_mask, initial_state, max_steps)
 
     def choose(search, log_probabilities):
+        """Every row goes on with its likeliest symbol."""
         symbols = ops.cast(ops.argmax(log_probabilities, axis=-1), "int32")
         chosen = ops.take_along_axis(log_probabilities, ops.expand_dims(symbols, -1), axis=-1)[:, 0]
         return search, symbols, search.score + chosen
@@ -156,6 +157,7 @@ def beam_search(
     state = keras.tree.map_structure(lambda leaf: ops.repeat(leaf, beams, axis=0), state)
 
     def choose(search, log_probabilities):
+        """The best of all beams' continuations."""
         return _best(search, log_probabilities, beams, length_penalty)
 
     first = _first(state, start, stop, max_steps)
@@ -202,12 +204,14 @@ def _run(decoder, state, first, choose, *, embed, to_logits, stop, max_steps):
     ``choose(search, log_probabilities (R, C))`` gives the rows to go on with, their symbols and their scores.
     """
 
-    def going_on(*search):
-        search = _Search(*search)
+    def going_on(*leaves):
+        """Whether a row has yet to stop."""
+        search = _Search(*leaves)
         return ops.logical_and(search.step < max_steps, ops.logical_not(ops.all(search.finished)))
 
-    def step(*search):
-        search = _Search(*search)
+    def step(*leaves):
+        """One step of all rows at once."""
+        search = _Search(*leaves)
         taken = decoder.step(embed(search.last), state._replace(carried=search.carried), training=False)
         logits = ops.cast(to_logits(taken.output), search.score.dtype)
         log_probabilities = _only_stop(ops.log_softmax(logits, axis=-1), search.finished, stop)

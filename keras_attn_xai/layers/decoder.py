@@ -226,6 +226,7 @@ class AttentionDecoder(keras.layers.Layer):
             decoder_state.draw_dropout(self.cell, ops.shape(memory)[0], self.cell_input_size)
 
         def step(given, carried):
+            """One step inside the loop, which carries what changes and nothing else."""
             kept = given[:, size:] if dropping else None
             state_now = state._replace(carried=carried)
             return self.step(given[:, :size], state_now, training=training, kept=kept).state.carried

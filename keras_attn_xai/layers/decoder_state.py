@@ -83,11 +83,14 @@ def run_steps(step, inputs, carried, mask, *, dtype):
     if mask is not None:
         inputs = ops.concatenate([inputs, ops.cast(ops.expand_dims(mask, -1), inputs.dtype)], axis=-1)
 
-    class Loop:  # what RNN takes for a cell
+    class Loop:
+        """What RNN takes for a cell."""
+
         state_size = tuple(leaf.shape[-1] for leaf in leaves)
         compute_dtype = dtype
 
         def call(self, given, before, **kwargs):
+            """One step on the leaves of what is carried."""
             before = _cast(before, dtypes)
             after = step(given[:, :size], keras.tree.pack_sequence_as(carried, before))
             if mask is not None:

@@ -279,6 +279,8 @@ def test_the_mask_of_the_steps_goes_on():
     embedded = keras.layers.Embedding(5, E, mask_zero=True)(ids)
     outputs, _ = make()(embedded, keras.Input((S, V)))
     assert getattr(outputs, "_keras_mask", None) is not None
+    real, _ = make()(*tensors()[:2], mask=MASK)
+    assert (array(real._keras_mask) == MASK).all()
     assert make(return_state=True, cell="lstm").compute_mask([None, None], [MASK, KEPT]) == (MASK, None, None, None)
     assert make(return_weights=False).compute_mask(None, MASK) is MASK
 
