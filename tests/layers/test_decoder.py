@@ -449,7 +449,7 @@ def test_a_saved_model_predicts_the_same(variant, cell, tmp_path):
     outputs, weights = make(variant, cell=cell, attention=attention)(*symbolic)
     model = keras.Model(symbolic, {"outputs": outputs, "weights": weights})
     for weight in model.weights:
-        weight.assign(weight + 0.1)
+        weight.assign(weight.value + 0.1)
     expected = model.predict([inputs, memory], verbose=0)
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
