@@ -8,7 +8,7 @@ export MPLBACKEND ?= Agg
 RUN = $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest check format lint types docstrings docs wheel contract-jax notebooks bench clean
+.PHONY: help demo test test-oldest check format lint types docstrings docs wheel contract-jax test-backends notebooks bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -55,6 +55,11 @@ wheel: $(VENV)/check.stamp  ## Build the wheel and check what is in it
 
 contract-jax: $(VENV)/check.stamp  ## Run the layers' contract on the JAX backend
 	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) pytest tests/layers/test_contract.py
+
+test-backends: $(VENV)/check.stamp  ## Run all tests of the layers on JAX and, after installing it, on torch
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) pytest tests/layers
+	$(BIN)/python -m pip install --quiet "torch>=2.6"
+	KERAS_BACKEND=torch $(RUN) pytest tests/layers
 
 notebooks: $(VENV)/check.stamp  ## Execute the notebooks after the first, which make test executes
 	@others="$(filter-out notebooks/01_%,$(wildcard notebooks/*.ipynb))"; \

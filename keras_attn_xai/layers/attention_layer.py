@@ -263,7 +263,13 @@ class AttentionLayer(keras.layers.Layer):
     def build(self, query_shape, value_shape=None, key_shape=None):
         value_shape = query_shape if value_shape is None else value_shape
         self.build_score(query_shape, value_shape if key_shape is None else key_shape)
+        self.build_normalizer(self.weights_shape(query_shape, value_shape))
         self.built = True
+
+    def build_normalizer(self, weights_shape):
+        """Make the normaliser's variables; one that serves several layers has them already."""
+        if not self.normalizer.built:
+            self.normalizer.build(weights_shape)
 
     def build_score(self, query_shape, key_shape):
         """Create and build the sublayers the score needs; by default there are none."""

@@ -121,6 +121,7 @@ class MultiHeadAttention(ProjectedAttention):
         )
         if self.position_bias is not None and not self.position_bias.built:
             self.position_bias.build(self.num_heads)
+        self.build_normalizer(self.weights_shape(query_shape, value_shape))
         self.built = True
 
     def projection_of_heads(self, heads, size, name, input_shape):

@@ -30,6 +30,7 @@ class WeightsRegularizer(keras.regularizers.Regularizer):
         query_mask : bool tensor (B, T), optional
             Queries that count.
         """
+        weights = ops.convert_to_tensor(weights)
         cost = self.cost(weights, query_mask)  # (..., T)
         if query_mask is None:
             return self.strength * ops.mean(cost)

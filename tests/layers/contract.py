@@ -144,6 +144,9 @@ CASES = [
     ),
 ]  # fmt: skip
 CONCAT, SCALED_DOT = CASES[3:5]
+DOUBLE = ops.ones((1, 1), "float64")
+KEEPS_DOUBLE = keras.backend.standardize_dtype(ops.matmul(DOUBLE, DOUBLE).dtype) == "float64"  # Keras on torch does not
+DTYPES = ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16", *["float64"] * KEEPS_DOUBLE]
 # Keras 3.15 reads its variables with np.array, and TensorFlow 2.21 has not brought their __array__ to NumPy 2
 variables_as_arrays = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

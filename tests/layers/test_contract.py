@@ -17,6 +17,7 @@ from tests import references
 from tests.layers.contract import (
     CASES,
     CONCAT,
+    DTYPES,
     KEPT,
     LENGTHS,
     PROJECTED,
@@ -403,7 +404,7 @@ def test_fully_masked_error_raises_when_a_row_has_no_key(case):
 
 
 @every_layer
-@pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("fully_masked", ["zero", "uniform"])
 def test_every_dtype_is_finite_also_in_an_empty_row(case, dtype, fully_masked):
     query, value, key = tensors(case)

@@ -19,7 +19,7 @@ from keras_attn_xai.layers import (
     weights_regularizers,
 )
 from tests.layers import pooling_reference as reference
-from tests.layers.contract import array, arrays, same, variables_as_arrays
+from tests.layers.contract import DTYPES, array, arrays, same, variables_as_arrays
 
 pytestmark = variables_as_arrays
 B, N, W, D, U = 2, 3, 5, 7, 11  # documents, sentences, words, features, hidden units: each its own prime
@@ -314,11 +314,8 @@ def test_encoders_see_the_mask_and_may_lose_it():
 # Dtypes
 
 
-FLOATS = ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16", "float64"]
-
-
 @pytest.mark.parametrize(
-    ("dtype", "encoded"), [*((dtype, False) for dtype in FLOATS), ("mixed_float16", True), ("float64", True)]
+    ("dtype", "encoded"), [*((dtype, False) for dtype in DTYPES), ("mixed_float16", True), (DTYPES[-1], True)]
 )
 def test_every_dtype_is_finite_also_in_an_empty_document(dtype, encoded):
     layer = han(dtype=dtype) if encoded else HierarchicalAttention(dtype=dtype)
