@@ -50,18 +50,22 @@ def tensors(size):
     return tuple(tf.constant(rng.normal(size=(batch, n, features)), tf.float32) for n in (queries, keys))
 
 
+def called(layer, options, query, value):
+    """Context and weights, in the call form of ours and of Keras' layers."""
+    if isinstance(layer, keras.layers.Attention):  # AdditiveAttention is one
+        return layer([query, value], **options)
+    return layer(query, value, **options)
+
+
 def forward(layer, options, size):
-    """A graph function of query and value; the layer's second output is used, so that it must be computed."""
+    """A traced function of no arguments; a part of the weights is used, so that they must be computed."""
 
     @tf.function(autograph=False)
     def run(query, value):
-        if isinstance(layer, keras.layers.Attention):  # AdditiveAttention is one
-            context, weights = layer([query, value], **options)
-        else:
-            context, weights = layer(query, value, **options)
+        context, weights = called(layer, options, query, value)
         return context, tf.reduce_sum(weights[..., 0])
 
-    return lambda: [one.numpy() for one in run(*tensors(size))]
+    return traced(run, size)
 
 
 def forward_and_backward(layer, options, size):
@@ -69,12 +73,17 @@ def forward_and_backward(layer, options, size):
     def run(query, value):
         with tf.GradientTape() as tape:
             tape.watch([query, value])
-            inputs = ([query, value],) if isinstance(layer, keras.layers.Attention) else (query, value)
-            context, weights = layer(*inputs, **options)
+            context, weights = called(layer, options, query, value)
             loss = tf.reduce_sum(tf.square(context)) + tf.reduce_sum(weights[..., 0])
         return tape.gradient(loss, [query, value, *(weight.value for weight in layer.trainable_weights)])
 
-    return lambda: [one.numpy() for one in run(*tensors(size))]
+    return traced(run, size)
+
+
+def traced(run, size):
+    inputs = tensors(size)
+    run = run.get_concrete_function(*inputs)
+    return lambda: [one.numpy() for one in run(*inputs)]
 
 
 def medians(functions, rounds):
@@ -158,26 +167,24 @@ def memory(size=LONG):
 
 def _long(positions, top_k, queue):
     layer = MultiHeadAttention(8, 32, top_k=top_k)
-    size = (1, positions, positions, 256)
-    run = tf.function(lambda query, value: layer(query, value)[:2], autograph=False)
-    run(*tensors((1, 8 * (top_k or 1), 8 * (top_k or 1), 256)))
-    queue.put(
-        ((peak := peak_of(lambda: [one.numpy() for one in run(*tensors(size))])), _timed(run, tensors(size)), peak)
-    )
 
+    def run(size):
+        return traced(tf.function(lambda query, value: layer(query, value)[:2], autograph=False), size)
 
-def _timed(run, inputs):
+    run((1, 64, 64, 256))()
+    whole = run((1, positions, positions, 256))
+    peak = peak_of(whole)
     start = time.perf_counter()
-    [one.numpy() for one in run(*inputs)]
-    return time.perf_counter() - start
+    whole()
+    queue.put((peak, time.perf_counter() - start))
 
 
 def long():
     print("\n8 heads of 32, batch 1, the 16 largest weights of each query (top_k=16) beside all of them")
     print(f"{'T = S':>8}{'top_k MB':>12}{'top_k s':>10}{'all MB':>10}{'all s':>10}")
     for positions in (512, 1024, 2048, 4096, 8192):
-        peak, seconds, _ = in_fresh_process(_long, positions, 16)
-        dense = in_fresh_process(_long, positions, None) if positions <= 2048 else (np.nan, np.nan, None)
+        peak, seconds = in_fresh_process(_long, positions, 16)
+        dense = in_fresh_process(_long, positions, None) if positions <= 2048 else (np.nan, np.nan)
         print(f"{positions:8}{peak / 2**20:12.0f}{seconds:10.2f}{dense[0] / 2**20:10.0f}{dense[1]:10.2f}")
 
 
