@@ -29,7 +29,8 @@ class AttentionDecoder(keras.layers.Layer):
     cell : RNN cell or list of them
         ``keras.layers.GRUCell``, ``LSTMCell``, ``SimpleRNNCell``, ``StackedRNNCells`` or your own.
     attention : AttentionLayer
-        With one head. Its normaliser, ``fully_masked`` and dropout hold at every step.
+        With one head. Its normaliser, window, ``fully_masked`` and dropout hold at every step, its
+        ``weights_regularizer`` for the whole history.
     order : {"previous", "current"}, default "previous"
         Whether a step attends before its cell runs, or after.
     input_feeding : bool, default False
@@ -151,8 +152,6 @@ class AttentionDecoder(keras.layers.Layer):
         query_size = decoder_state.shown_size(self.cell)
         if not self.attention.built:
             self.attention.build((memory_shape[0], inputs_shape[1], query_size), memory_shape)
-        if not self.attention.normalizer.built:  # one that learns must have its weights before the loop
-            self.attention.normalizer.build((memory_shape[0], 1, memory_shape[1]))
         self.cell_input_size = self._cell_input_size(inputs_shape[-1], memory_shape[-1])
         if not self.cell.built:
             self.cell.build((memory_shape[0], self.cell_input_size))
@@ -196,6 +195,7 @@ class AttentionDecoder(keras.layers.Layer):
         if self.coverage_loss:
             weights = ops.cast(decoded.weights, functional.accumulation_dtype(self.compute_dtype))
             self.add_loss(self.coverage_loss * alignment_state.coverage_loss(weights, mask))
+        self.attention.penalise(decoded.weights, mask)
         if not (self.return_weights or self.return_state):
             return decoded.outputs
         weights = (decoded.weights,) if self.return_weights else ()

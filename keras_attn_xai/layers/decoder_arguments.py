@@ -102,6 +102,11 @@ def require_single_head(attention):
             f"A decoder returns the whole alignment history, so its attention needs top_k=None; received "
             f"{attention.top_k}."
         )
+    if getattr(attention, "attentional_vector", None) is not None:
+        raise ArgumentError(
+            "The attentional vector is the decoder's here: AttentionDecoder(..., attentional_vector="
+            f"{attention.attentional_vector}) with an attention without one."
+        )
     return attention
 
 

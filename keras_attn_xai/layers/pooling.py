@@ -210,8 +210,7 @@ class AttentionPooling(ProjectedAttention):
             self.build_heads(inputs_shape)
         else:
             self.build_hidden(inputs_shape)
-        if not self.normalizer.built:  # one that learns must have its weights before any are loaded
-            self.normalizer.build(self.scores_shape(inputs_shape))
+        self.build_normalizer(self.scores_shape(inputs_shape))
         self.built = True
 
     def build_hidden(self, inputs_shape):

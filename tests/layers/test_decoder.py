@@ -519,3 +519,28 @@ def test_wrong_tensors_get_a_sentence():
         decoder(inputs, memory, memory_mask=KEPT.astype("float32"))
     with pytest.raises(MaskError, match=r"mask must have shape \(batch, positions\) = \(2, 5\); received \(2, 7\)"):
         decoder(inputs, memory, mask=KEPT)
+
+
+# What the attention of a decoder brings along
+
+
+def test_a_window_moves_with_the_steps():
+    """Luong's local attention inside his decoder: step t looks around position t, the padding left out."""
+    attention = LuongAttention("general", window="monotonic", window_width=1)
+    decoder = make("current", attention=attention)
+    weights = array(decoder(*tensors()[:2], memory_mask=KEPT)[1])
+    near = np.abs(np.arange(T)[:, None] - np.arange(S)) <= 1
+    np.testing.assert_array_equal(weights > 0, near & KEPT[:, None])
+
+
+def test_the_regulariser_of_the_attention_is_paid_for_the_whole_history():
+    attention = BahdanauAttention(3, weights_regularizer="coverage")
+    decoder = make(attention=attention)
+    weights = decoder(*tensors()[:2])[1]
+    (loss,) = decoder.losses
+    same(array(loss), array(attention.weights_regularizer(weights)))
+
+
+def test_an_attentional_vector_belongs_to_the_decoder():
+    with pytest.raises(ArgumentError, match=r"AttentionDecoder\(\.\.\., attentional_vector=6\)"):
+        make(attention=LuongAttention("general", attentional_vector=6))
