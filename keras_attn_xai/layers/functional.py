@@ -84,7 +84,8 @@ def additive_scores(query, key, v, *, block_size=None):
     each = batch * ops.shape(key)[1] * units
     if block_size is None:
         block_size = blocks.block_length(positions, each)
-    if positions == 1 or (isinstance(positions, int) and isinstance(block_size, int) and block_size >= positions):
+    fits = isinstance(block_size, int) and isinstance(positions, int) and block_size >= positions
+    if fits or query.shape[1] == 1:
         return _additive_scores((query,), key, v)
     return blocks.map_query_blocks(_additive_scores, (query,), (key, v), block=block_size)
 
