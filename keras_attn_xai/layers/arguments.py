@@ -36,8 +36,7 @@ def canonical(layer, query, value, key, kwargs):
     query, value, key = tensors(layer, *split(layer, query, value, key))
     check_shapes(layer, query, value, key)
     memory = query if value is None else value
-    if layer.top_k is not None and memory.shape[1] is not None and memory.shape[1] < layer.top_k:
-        raise ShapeError(f"{layer.name}: top_k={layer.top_k} of {memory.shape[1]} keys; ask for as many as there are.")
+    check_top_k(layer.name, layer.top_k, memory.shape[1])
     by_order = masks_by_order(layer, kwargs.pop("mask", None), value)
     lengths = kwargs.pop("lengths", None)
     if lengths is not None:
@@ -145,6 +144,12 @@ def check_attention_mask(layer, mask, query, memory):
     expected = (query.shape[0], query.shape[1], memory.shape[1])
     if len(shape) != 3 or not all(size == 1 or agree(size, want) for size, want in zip(shape, expected, strict=True)):
         raise MaskError(f"{layer.name}: attention_mask must have shape (B, T, S) = {expected}; received {shape}.")
+
+
+def check_top_k(name, top_k, keys):
+    """No more weights than there are keys, where that number is known."""
+    if top_k is not None and keys is not None and keys < top_k:
+        raise ShapeError(f"{name}: top_k={top_k} of {keys} keys; ask for as many as there are.")
 
 
 def check_projected_keys(layer, keys, memory):

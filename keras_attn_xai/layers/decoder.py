@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_attn_xai.layers import alignment_state, arguments, decoder_arguments, decoder_state, functional
+from keras_attn_xai.layers.attention_layer import Attended
 from keras_attn_xai.layers.decoder_state import Carried, Decoded, DecoderState, DecoderStep
 from keras_attn_xai.layers.keras_mask import attach_mask
 
@@ -30,7 +31,7 @@ class AttentionDecoder(keras.layers.Layer):
         ``keras.layers.GRUCell``, ``LSTMCell``, ``SimpleRNNCell``, ``StackedRNNCells`` or your own.
     attention : AttentionLayer
         With one head. Its normaliser, window, ``fully_masked`` and dropout hold at every step, its
-        ``weights_regularizer`` for the whole history.
+        ``weights_regularizer`` for the whole history; its ``weights_kind`` and ``top_k`` say what comes out.
     order : {"previous", "current"}, default "previous"
         Whether a step attends before its cell runs, or after.
     input_feeding : bool, default False
@@ -71,8 +72,11 @@ class AttentionDecoder(keras.layers.Layer):
     -------
     outputs : tensor (B, T, units)
     weights : tensor (B, T, S)
-        Only with ``return_weights=True``: the weights after the normaliser and before any dropout. Rows sum to what
-        ``attention`` says, monotonic ones to at most 1, and those of a masked step to 0.
+        Only with ``return_weights=True``: the weights after the normaliser and before any dropout, unless
+        ``attention`` has another ``weights_kind``. Rows sum to what ``attention`` says, monotonic ones to at most 1,
+        and those of a masked step to 0.
+    indices : int tensor (B, T, k)
+        Only with an attention that has ``top_k``: the positions of the k largest weights, which are then (B, T, k).
     *states : tensors (B, units)
         Only with ``return_state=True``: the cell's last states, those of a stack one after the other.
 
@@ -198,8 +202,15 @@ class AttentionDecoder(keras.layers.Layer):
         self.attention.penalise(decoded.weights, mask)
         if not (self.return_weights or self.return_state):
             return decoded.outputs
-        weights = (decoded.weights,) if self.return_weights else ()
-        return (decoded.outputs, *weights, *(decoded.states if self.return_state else ()))
+        shown = self._shown(decoded) if self.return_weights else ()
+        return (decoded.outputs, *shown, *(decoded.states if self.return_state else ()))
+
+    def _shown(self, decoded):
+        """The history that comes out, whole or its largest weights and their positions."""
+        if self.attention.top_k is None:
+            return (decoded.shown,)
+        indices = ops.top_k(decoded.weights, self.attention.top_k)[1]
+        return ops.take_along_axis(decoded.shown, indices, axis=-1), ops.cast(indices, "int32")
 
     def attend_all(self, inputs, memory, *, initial_state=None, mask=None, memory_mask=None, training=None):
         """All steps; everything computed on the way comes back.
@@ -237,11 +248,11 @@ class AttentionDecoder(keras.layers.Layer):
             )
         finally:
             decoder_state.forget_dropout(self.cell)
-        outputs, contexts, weights = (ops.cast(part, self.compute_dtype) for part in history)
+        outputs, contexts, weights, shown = (ops.cast(part, self.compute_dtype) for part in history)
         if mask is not None:
-            weights = ops.where(ops.expand_dims(mask, -1), weights, 0)
+            weights, shown = (ops.where(ops.expand_dims(mask, -1), part, 0) for part in (weights, shown))
         states = [ops.cast(leaf, self.compute_dtype) for leaf in keras.tree.flatten(carried.cell)]
-        return Decoded(outputs, weights, contexts, states)
+        return Decoded(outputs, weights, shown, contexts, states)
 
     def _kept(self, inputs, memory):
         """What the attention's dropout multiplies the weights of every step with, (B, T, S)."""
@@ -272,6 +283,7 @@ class AttentionDecoder(keras.layers.Layer):
             output=ops.zeros((ops.shape(memory)[0], self.units), dtype=self.compute_dtype),
             context=ops.zeros_like(memory[:, 0]),
             alignment=decoder_state.first_alignment(mask, dtype, monotonic=self.monotonic),
+            shown=ops.cast(ops.zeros_like(mask), dtype),
             coverage=ops.cast(ops.zeros_like(mask), dtype),
             cell=decoder_state.first_states(self.name, self.cell, initial_state, memory),
         )
@@ -298,46 +310,54 @@ class AttentionDecoder(keras.layers.Layer):
         inputs = [ops.cast(ops.convert_to_tensor(inputs), self.compute_dtype)]
         fed = [carried.output if self.vector_units else carried.context] if self.input_feeding else []
         if self.order == "previous":
-            weights, context = self._attend(decoder_state.shown_state(self.cell, carried.cell), state, kept)
-            inputs.append(context)
+            attended = self._attend(decoder_state.shown_state(self.cell, carried.cell), state, kept)
+            inputs.append(attended.context)
         shown, cell = decoder_state.step_cell(self.cell, ops.concatenate(inputs + fed, axis=-1), carried.cell, training)
         if self.order == "current":
-            weights, context = self._attend(shown, state, kept)
+            attended = self._attend(shown, state, kept)
         output = ops.cast(shown, self.compute_dtype)
         if self.vector_units:
-            output = self.vector_dense(ops.concatenate([context, output], axis=-1))
-        alignment = ops.cast(weights, carried.alignment.dtype)
-        after = Carried(carried.position + 1, output, context, alignment, carried.coverage + alignment, cell)
-        return DecoderStep(output, weights, state._replace(carried=after))
+            output = self.vector_dense(ops.concatenate([attended.context, output], axis=-1))
+        kinds = (attended.weights, getattr(attended, self.attention.weights_kind))
+        alignment, shown = (ops.cast(kind, carried.alignment.dtype) for kind in kinds)
+        coverage = carried.coverage + alignment
+        after = Carried(carried.position + 1, output, attended.context, alignment, shown, coverage, cell)
+        return DecoderStep(output, attended.weights, state._replace(carried=after))
 
     def _attend(self, query, state, kept):
-        """Weights (B, S) and context (B, V) of one query (B, units)."""
+        """Attended of one query (B, units): context (B, V), and scores, weights and dropped weights (B, S)."""
         query = ops.expand_dims(ops.cast(query, self.compute_dtype), 1)
         keys = state.keys
         if self.coverage or self.location_filters:
             keys = keys + self.alignment_features(state.carried.alignment, state.carried.coverage)
         if self.monotonic:
-            weights = self._monotonic_weights(self.attention.score(query, keys), state)
-            context = functional.weighted_sum(weights, state.memory)
+            attended = self._monotonic(self.attention.score(query, keys), state)
         else:
             rows, mask = ops.expand_dims(state.carried.position, -1), ops.expand_dims(state.mask, 1)
             attended = self.attention.attend_block(query, state.memory, keys, rows=rows, mask=mask)
-            weights, context = attended.weights, attended.context
         if kept is not None:
-            context = functional.weighted_sum(weights * ops.cast(ops.expand_dims(kept, 1), weights.dtype), state.memory)
-        return ops.cast(weights[:, 0], self.compute_dtype), ops.cast(context[:, 0], self.compute_dtype)
+            dropped = attended.weights * ops.cast(ops.expand_dims(kept, 1), attended.weights.dtype)
+            attended = attended._replace(context=functional.weighted_sum(dropped, state.memory), dropped=dropped)
+        return Attended(*(ops.cast(part[:, 0], self.compute_dtype) for part in attended[:4]))
 
-    def _monotonic_weights(self, scores, state):
-        """Weights (B, 1, S) of scores (B, 1, S)."""
+    def _monotonic(self, scores, state):
+        """Attended of scores (B, 1, S)."""
         dtype = state.carried.alignment.dtype
         scores = ops.cast(scores[:, 0], dtype) + ops.cast(self.stop_bias, dtype)
         weights = alignment_state.monotonic_alignment(scores, state.carried.alignment, state.mask)
-        return ops.expand_dims(ops.cast(weights, self.compute_dtype), 1)
+        weights = ops.expand_dims(ops.cast(weights, self.compute_dtype), 1)
+        return Attended(functional.weighted_sum(weights, state.memory), ops.expand_dims(scores, 1), weights, weights)
 
     def compute_mask(self, inputs, previous_mask=None):
         mask = previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
-        others = self.return_weights + self.return_state * len(decoder_state.flat_sizes(self.cell))
+        others = len(self._output_dtypes()) - 1
         return (mask, *[None] * others) if others else mask
+
+    def _output_dtypes(self):
+        weights = [self.compute_dtype] * self.return_weights
+        indices = ["int32"] * (self.return_weights and self.attention.top_k is not None)
+        states = [self.compute_dtype for _ in decoder_state.flat_sizes(self.cell)] if self.return_state else []
+        return [self.compute_dtype, *weights, *indices, *states]
 
     def compute_output_shape(self, inputs_shape, memory_shape=None, initial_state_shape=None):
         if isinstance(inputs_shape[0], (list, tuple)):
@@ -345,15 +365,19 @@ class AttentionDecoder(keras.layers.Layer):
         outputs = (*inputs_shape[:2], self.units)
         if not (self.return_weights or self.return_state):
             return outputs
-        weights = ((*inputs_shape[:2], memory_shape[1]),) if self.return_weights else ()
+        top_k = self.attention.top_k
+        weights = (*inputs_shape[:2], memory_shape[1] if top_k is None else top_k)
+        shown = [weights] * (self.return_weights * (1 if top_k is None else 2))
         sizes = decoder_state.flat_sizes(self.cell) if self.return_state else ()
-        return (outputs, *weights, *((inputs_shape[0], size) for size in sizes))
+        return (outputs, *shown, *((inputs_shape[0], size) for size in sizes))
 
     def compute_output_spec(self, inputs, memory, initial_state=None, **kwargs):
         shapes = self.compute_output_shape(inputs.shape, memory.shape)
         if not (self.return_weights or self.return_state):
             return keras.KerasTensor(shapes, dtype=self.compute_dtype)
-        return tuple(keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes)
+        return tuple(
+            keras.KerasTensor(shape, dtype=dtype) for shape, dtype in zip(shapes, self._output_dtypes(), strict=True)
+        )
 
     def get_config(self):
         return {

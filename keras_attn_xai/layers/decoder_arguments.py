@@ -35,6 +35,7 @@ def canonical(layer, inputs, memory, initial_state, kwargs):
         raise ArgumentError(f"{layer.name}: a decoder takes two tensors, decoder(inputs, memory); received one.")
     inputs, memory = (arguments.as_tensor(given, dtype=layer.compute_dtype) for given in (inputs, memory))
     check_shapes(layer, inputs, memory)
+    arguments.check_top_k(layer.name, layer.attention.top_k, memory.shape[1])
     kwargs = dict(kwargs)
     for name, tensor in (("mask", inputs), ("memory_mask", memory)):
         mask = kwargs.get(name)
@@ -96,11 +97,6 @@ def require_single_head(attention):
         raise ArgumentError(
             "attention must be an attention layer of this package with queries and one head, such as "
             f"BahdanauAttention(64) or LuongAttention('general'); received {type(attention).__name__}."
-        )
-    if attention.top_k is not None:
-        raise ArgumentError(
-            f"A decoder returns the whole alignment history, so its attention needs top_k=None; received "
-            f"{attention.top_k}."
         )
     if getattr(attention, "attentional_vector", None) is not None:
         raise ArgumentError(

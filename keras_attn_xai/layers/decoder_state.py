@@ -7,6 +7,7 @@ import inspect
 from typing import NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_attn_xai.layers import arguments, decoder_arguments
@@ -19,6 +20,7 @@ class Carried(NamedTuple):
     output: object  # (B, units), of the step before; zeros at first
     context: object  # (B, V), of the step before; zeros at first
     alignment: object  # (B, S), the weights of the step before, in float32 at least
+    shown: object  # (B, S), what the decoder returns of them: weights, scores or dropped weights
     coverage: object  # (B, S), the sum of all weights before
     cell: object  # the states of the cell, as the cell nests them
 
@@ -45,6 +47,7 @@ class Decoded(NamedTuple):
 
     outputs: object  # (B, T, units)
     weights: object  # (B, T, S), the alignment history
+    shown: object  # (B, T, S), the same or the kind the attention was asked for
     contexts: object  # (B, T, V)
     states: list  # the cell's states after the last step, flat
 
@@ -66,7 +69,7 @@ def run_steps(step, inputs, carried, mask, *, dtype):
 
     Returns
     -------
-    outputs, contexts, alignments : tensors (B, T, units), (B, T, V), (B, T, S)
+    outputs, contexts, alignments, shown : tensors (B, T, units), (B, T, V), (B, T, S), (B, T, S)
         What was carried out of each step.
     carried : Carried
         After the last step.
@@ -99,7 +102,7 @@ def run_steps(step, inputs, carried, mask, *, dtype):
                     carried,
                     [ops.where(kept, *pair) for pair in zip(keras.tree.flatten(after), before, strict=True)],
                 )
-            shown = _cast((after.output, after.context, after.alignment), [dtype] * 3)
+            shown = _cast((after.output, after.context, after.alignment, after.shown), [dtype] * 4)
             return ops.concatenate(shown, axis=-1), _cast(keras.tree.flatten(after), [dtype] * len(leaves))
 
         __call__ = call
@@ -107,9 +110,10 @@ def run_steps(step, inputs, carried, mask, *, dtype):
     # called past Layer.__call__: this is a loop, not a layer of the model
     loop = keras.layers.RNN(Loop(), return_sequences=True, return_state=True, name="steps", dtype=dtype)
     history, *after = loop.call(inputs, initial_state=leaves)
-    units = carried.output.shape[-1]
-    stop = units + carried.context.shape[-1]
-    parts = (history[..., :units], history[..., units:stop], history[..., stop:])
+    ends = np.cumsum([carried.output.shape[-1], carried.context.shape[-1]])
+    outputs, contexts, both = history[..., : ends[0]], history[..., ends[0] : ends[1]], history[..., ends[1] :]
+    positions = ops.shape(carried.alignment)[-1]  # may be unknown
+    parts = (outputs, contexts, both[..., :positions], both[..., positions:])
     return parts, keras.tree.pack_sequence_as(carried, _cast(after, dtypes))
 
 

@@ -49,6 +49,8 @@ class HierarchicalAttention(keras.layers.Layer):
     fully_masked : {"zero", "uniform", "error"}, default "zero"
         The sentence weights of a document without a word, as in `AttentionLayer`. A sentence without words is
         padding: its word weights are 0, and so is its own weight beside other sentences.
+    top_k : int, optional
+        Return only the k largest weights of each sentence and of the document, and which they are of.
 
     Call arguments
     --------------
@@ -68,6 +70,8 @@ class HierarchicalAttention(keras.layers.Layer):
         Only with ``return_weights=True``. In [0, 1]; a sentence sums to 1 (but for a sigmoid), or to 0 without words.
     sentence_weights : tensor (B, N)
         Only with ``return_weights=True``. In [0, 1]; a document sums to 1 (but for a sigmoid), or to 0 without words.
+    word_indices, sentence_indices : int tensors (B, N, k) and (B, k)
+        Only with ``top_k``; the weights are then of these shapes.
 
     Raises
     ------
@@ -114,11 +118,14 @@ class HierarchicalAttention(keras.layers.Layer):
         return_weights=True,
         weights_kind="weights",
         fully_masked="zero",
+        top_k=None,
         dropout=0.0,
         seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if top_k is not None:
+            arguments.require_positive_integer("top_k", top_k)
         arguments.require_choice("weights_kind", weights_kind, WEIGHTS_KINDS)
         arguments.require_choice("fully_masked", fully_masked, functional.FULLY_MASKED)
         self.supports_masking = True
@@ -127,6 +134,7 @@ class HierarchicalAttention(keras.layers.Layer):
         self.return_weights = bool(return_weights)
         self.weights_kind = weights_kind
         self.fully_masked = fully_masked
+        self.top_k = top_k
         self.dropout = dropout
         self.seed = seed
         self.word_score, self.sentence_score = (
@@ -160,6 +168,8 @@ class HierarchicalAttention(keras.layers.Layer):
         refuse_return_attention_scores(self, kwargs)
         inputs = arguments.as_tensor(inputs)
         self.check_inputs(inputs)
+        for count in inputs.shape[1:3]:  # sentences, words
+            arguments.check_top_k(self.name, self.top_k, count)
         if lengths is not None:
             refuse_mask_beside_lengths(self, mask)
             mask = first_words(self, lengths, inputs)
@@ -186,7 +196,12 @@ class HierarchicalAttention(keras.layers.Layer):
         self.sentence_pooling.penalise(self.sentence_pooling.as_map(sentence.weights))
         if not self.return_weights:
             return sentence.context
-        return sentence.context, getattr(word, self.weights_kind), getattr(sentence, self.weights_kind)
+        shown = [getattr(level, self.weights_kind) for level in (word, sentence)]
+        if self.top_k is None:
+            return (sentence.context, *shown)
+        indices = [ops.top_k(level.weights, self.top_k)[1] for level in (word, sentence)]
+        shown = [ops.take_along_axis(kind, where, axis=-1) for kind, where in zip(shown, indices, strict=True)]
+        return (sentence.context, *shown, *(ops.cast(where, "int32") for where in indices))
 
     def encode_words(self, inputs, mask):
         """Words (B, N, W, V) and their mask (B, N, W), or None, each sentence encoded by itself."""
@@ -241,19 +256,28 @@ class HierarchicalAttention(keras.layers.Layer):
         return encoded
 
     def compute_mask(self, inputs, previous_mask=None):
-        return (None, None, None) if self.return_weights else None
+        return (None,) * len(self._output_dtypes()) if self.return_weights else None
+
+    def _output_dtypes(self):
+        return (self.compute_dtype,) * 3 + ("int32",) * (2 * (self.top_k is not None))
 
     def compute_output_shape(self, inputs_shape):
         batch, sentences, words = inputs_shape[:3]
         vector = (batch, self.encoded(inputs_shape)[1].shape[-1])
-        return (vector, (batch, sentences, words), (batch, sentences)) if self.return_weights else vector
+        if not self.return_weights:
+            return vector
+        if self.top_k is None:
+            return vector, (batch, sentences, words), (batch, sentences)
+        return (vector, *((batch, sentences, self.top_k), (batch, self.top_k)) * 2)
 
     def compute_output_spec(self, inputs, mask=None, training=None):
         shapes = self.compute_output_shape(inputs.shape)
         if not self.return_weights:
             return keras.KerasTensor(shapes, dtype=self.compute_dtype)
         refuse_tuple_inside_sequential(self)
-        return tuple(keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes)
+        return tuple(
+            keras.KerasTensor(shape, dtype=dtype) for shape, dtype in zip(shapes, self._output_dtypes(), strict=True)
+        )
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -268,6 +292,7 @@ class HierarchicalAttention(keras.layers.Layer):
             "return_weights": self.return_weights,
             "weights_kind": self.weights_kind,
             "fully_masked": self.fully_masked,
+            "top_k": self.top_k,
             "dropout": self.dropout,
             "seed": self.seed,
         }

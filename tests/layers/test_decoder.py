@@ -15,6 +15,7 @@ from keras_attn_xai.layers import (
     alignment_state,
     normalizers,
 )
+from tests import references
 from tests.layers import decoder_reference
 from tests.layers.contract import array, arrays, same, variables_as_arrays
 
@@ -491,7 +492,6 @@ def test_a_first_state_is_an_edge_of_the_graph_also_after_a_reload(tmp_path):
         ({"location_filters": 1, "attention": ScaledDotProductAttention()}, r"location_filters .* additive"),
         ({"attention": MultiHeadAttention(2, 3)}, r"one head.*received MultiHeadAttention"),
         ({"attention": keras.layers.Attention()}, r"attention layer of this package.*received Attention"),
-        ({"attention": BahdanauAttention(U, top_k=2)}, r"top_k=None; received 2"),
         ({"cell": keras.layers.GRU(3)}, r"RNN cell.*received GRU\. Pass its cell"),
         ({"cell": keras.layers.Dense(3)}, r"RNN cell.*received Dense"),
     ],
@@ -544,3 +544,47 @@ def test_the_regulariser_of_the_attention_is_paid_for_the_whole_history():
 def test_an_attentional_vector_belongs_to_the_decoder():
     with pytest.raises(ArgumentError, match=r"AttentionDecoder\(\.\.\., attentional_vector=6\)"):
         make(attention=LuongAttention("general", attentional_vector=6))
+
+
+@pytest.mark.parametrize("variant", ["previous", "current", "monotonic"])
+def test_scores_are_what_the_weights_came_from(variant):
+    decoder = make(variant)
+    outputs, weights = decoder(*tensors()[:2], **masks())
+    shown = make(variant, attention=BahdanauAttention(U, weights_kind="scores"))
+    shown.build((B, T, E), (B, S, V))
+    shown.set_weights(decoder.get_weights())
+    got, scores = shown(*tensors()[:2], **masks())
+    same(array(got), array(outputs))
+    if variant == "monotonic":
+        first = 1 / (1 + np.exp(-array(scores)[:, 0, 0]))  # the chance to stop at the first position
+        same(array(weights)[:, 0, 0], first, atol=1e-5)
+        return
+    expected = references.masked_softmax(array(scores), np.broadcast_to(KEPT[:, None], scores.shape))
+    same(array(weights)[MASK], expected[MASK], atol=1e-5)
+
+
+def test_dropped_weights_are_those_that_met_the_memory():
+    decoder = make(attention=BahdanauAttention(U, weights_kind="dropped", dropout=0.5, seed=1))
+    dropped = array(decoder(*tensors()[:2], training=True)[1])
+    assert 0 < (dropped == 0).sum() < dropped.size
+    decoded = decoder.attend_all(*(ops.convert_to_tensor(one) for one in tensors()[:2]), training=True)
+    expected = np.einsum("bts,bsv->btv", array(decoded.shown), tensors()[1])
+    same(array(decoded.contexts), expected, atol=1e-4)
+    same(array(decoded.weights).sum(-1), np.ones((B, T)), atol=1e-5)
+
+
+def test_the_largest_weights_of_each_step(tmp_path):
+    decoder = make(return_state=True)
+    whole = arrays(decoder(*tensors()[:2], **masks()))
+    largest = make(attention=BahdanauAttention(U, top_k=3), return_state=True)
+    inputs = keras.Input((None, E)), keras.Input((None, V))
+    model = keras.Model(inputs, largest(*inputs))
+    assert [one.shape for one in model.outputs] == [(None, None, UNITS), *[(None, None, 3)] * 2, (None, UNITS)]
+    largest.set_weights(decoder.get_weights())
+    outputs, weights, indices, state = largest(*tensors()[:2], **masks())
+    assert keras.backend.standardize_dtype(indices.dtype) == "int32"
+    same([array(outputs), array(state)], [whole[0], whole[2]])
+    same(array(weights), -np.sort(-whole[1], axis=-1)[..., :3])
+    same(array(weights)[MASK], np.take_along_axis(whole[1], array(indices), axis=-1)[MASK])
+    with pytest.raises(ShapeError, match="top_k=8 of 7 keys"):
+        make(attention=BahdanauAttention(U, top_k=8))(*tensors()[:2])

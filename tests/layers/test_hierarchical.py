@@ -343,6 +343,7 @@ OTHERS = {
     "fully_masked": "uniform",
     "dropout": 0.25,
     "seed": 3,
+    "top_k": 2,
 }
 
 
@@ -567,3 +568,18 @@ def test_a_call_that_cannot_be_right_is_refused(arguments, args, kwargs, error, 
 def test_a_constructor_argument_out_of_range_is_refused(arguments, sentence):
     with pytest.raises(ArgumentError, match=sentence):
         HierarchicalAttention(**arguments)
+
+
+def test_the_largest_weights_of_both_levels():
+    layer = HierarchicalAttention(units=U)
+    vector, words, sentences = layer(WORDS, mask=KEPT)
+    got = twin(layer, top_k=2)(WORDS, mask=KEPT)
+    symbolic = twin(layer, top_k=2)(keras.Input((None, None, D)))
+    assert [one.shape for one in symbolic] == [(None, D), (None, None, 2), (None, 2), (None, None, 2), (None, 2)]
+    assert [keras.backend.standardize_dtype(one.dtype) for one in got] == ["float32"] * 3 + ["int32"] * 2
+    same(array(got[0]), array(vector))
+    for whole, largest, indices in ((words, got[1], got[3]), (sentences, got[2], got[4])):
+        same(array(largest), -np.sort(-array(whole), axis=-1)[..., :2])
+        same(np.take_along_axis(array(whole), array(indices), axis=-1), array(largest))
+    with pytest.raises(ShapeError, match="top_k=4 of 3 keys"):
+        HierarchicalAttention(top_k=4)(WORDS)
