@@ -130,7 +130,8 @@ class HierarchicalAttention(keras.layers.Layer):
         arguments.require_choice("fully_masked", fully_masked, functional.FULLY_MASKED)
         self.supports_masking = True
         self.units = units
-        self.normalizer = normalizers.get(normalizer)
+        # each level gets one of its own; a layer kept here would never be built
+        self.normalizer_config = keras.saving.serialize_keras_object(normalizers.get(normalizer))
         self.return_weights = bool(return_weights)
         self.weights_kind = weights_kind
         self.fully_masked = fully_masked
@@ -154,8 +155,7 @@ class HierarchicalAttention(keras.layers.Layer):
             given,
             units=self.units,
             use_bias=True,
-            # each level learns its own, where the normaliser learns
-            normalizer=keras.saving.serialize_keras_object(self.normalizer),
+            normalizer=dict(self.normalizer_config),
             fully_masked=fully_masked,
             dropout=self.dropout,
             seed=self.seed,
@@ -288,7 +288,7 @@ class HierarchicalAttention(keras.layers.Layer):
             "units": self.units,
             "word_encoder": serialize(self.word_encoder),
             "sentence_encoder": serialize(self.sentence_encoder),
-            "normalizer": serialize(self.normalizer),
+            "normalizer": dict(self.normalizer_config),
             "return_weights": self.return_weights,
             "weights_kind": self.weights_kind,
             "fully_masked": self.fully_masked,

@@ -583,3 +583,13 @@ def test_the_largest_weights_of_both_levels():
         same(np.take_along_axis(array(whole), array(indices), axis=-1), array(largest))
     with pytest.raises(ShapeError, match="top_k=4 of 3 keys"):
         HierarchicalAttention(top_k=4)(WORDS)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`:UserWarning")
+def test_projections_can_be_quantised():
+    inputs = keras.Input((N, W, D))
+    model = keras.Model(inputs, HierarchicalAttention(units=U)(inputs))
+    before = arrays(model(WORDS))
+    model.quantize("int8")
+    for one, other in zip(arrays(model(WORDS)), before, strict=True):
+        assert np.abs(one - other).max() < 0.1 * np.abs(other).max()
