@@ -66,13 +66,13 @@ def map_query_blocks(function, arrays, constants, *, block, variables=()):
     positions = ops.shape(arrays[0])[-2]
     count = (positions + block - 1) // block
     cut = tuple(_cut(array, count, block, positions) for array in arrays)
-    values = tuple(ops.convert_to_tensor(variable) for variable in variables)
+    constants, values = (tuple(map(ops.convert_to_tensor, given)) for given in (constants, variables))
 
     def run(blocks, constants, values):
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(blocks, *constants)
 
-    parts = ops.map(lambda blocks: _run_twice(run, (blocks, tuple(constants), values)), cut)
+    parts = ops.map(lambda blocks: _run_twice(run, (blocks, constants, values)), cut)
     return keras.tree.map_structure(lambda part: _joined(part, count, block, positions), parts)
 
 
