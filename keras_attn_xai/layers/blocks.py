@@ -59,7 +59,7 @@ def map_query_blocks(function, arrays, constants, *, block, variables=()):
     --------
     >>> import numpy as np
     >>> from keras_attn_xai.layers.blocks import map_query_blocks
-    >>> x = np.arange(6.0).reshape(1, 3, 2)
+    >>> x = np.arange(6, dtype="float32").reshape(1, 3, 2)
     >>> np.array(map_query_blocks(lambda blocks, y: blocks[0] * y, (x,), (2.0,), block=2)).tolist()
     [[[0.0, 2.0], [4.0, 6.0], [8.0, 10.0]]]
     """
