@@ -99,7 +99,7 @@ def medians(functions, rounds):
     return [float(np.median(spent)) for spent in times]
 
 
-def speed(rounds=15):
+def speed(rounds=40):
     print(f"\n{'layer':15}{'(B, T, S, D)':>22}{'pass':>20}{'Keras ms':>10}{'ours ms':>10}{'ratio':>8}")
     for size in SIZES:
         for name, layer, other, options in ours_and_keras(size[-1]):
