@@ -26,13 +26,26 @@ LONG = (2, 1024, 1024, 128)
 SEED = 0
 
 
+class BehindDense(keras.layers.Attention):
+    """Keras' attention with the matrix of Luong's "general" in front of its keys, as a user would put it there."""
+
+    def build(self, input_shape):
+        self.dense = keras.layers.Dense(input_shape[0][-1], use_bias=False)
+        self.dense.build(input_shape[1])
+        super().build(input_shape)
+
+    def call(self, inputs, **options):
+        query, value = inputs
+        return super().call([query, value, self.dense(value)], **options)
+
+
 def ours_and_keras(units):
     """Name, our layer, the nearest Keras layer called so that its weights come out."""
     scores = {"return_attention_scores": True}
     return [
         ("dot", LuongAttention("dot"), keras.layers.Attention(), scores),
         ("scaled dot", ScaledDotProductAttention(), keras.layers.Attention(), scores),
-        ("general", LuongAttention("general"), keras.layers.Attention(), scores),
+        ("general", LuongAttention("general"), BehindDense(), scores),
         ("additive", BahdanauAttention(units), keras.layers.AdditiveAttention(), scores),
         ("multi-head", MultiHeadAttention(8, units // 8), keras.layers.MultiHeadAttention(8, units // 8), scores),
         (
