@@ -1,6 +1,6 @@
-"""What a step of attention may know of the steps before: features of past weights, monotonic moves, coverage.
+"""What a step of attention may know of the steps before: features of past weights, monotonic moves.
 
-Shapes: B batch, T decoder steps, S memory positions, U units of an additive score.
+Shapes: B batch, S memory positions, U units of an additive score.
 """
 
 import keras
@@ -119,38 +119,3 @@ def monotonic_alignment(scores, previous, mask=None):
 def _shifted(x, count, position, filling):
     """``x`` moved ``count`` positions to the right."""
     return ops.where(position >= count, ops.roll(x, count, axis=-1), filling)
-
-
-def coverage_loss(weights, mask=None):
-    """How much a decoder looks again at what it has looked at: the mean of ``sum_i min(a_i^t, c_i^t)``.
-
-    Parameters
-    ----------
-    weights : tensor (B, T, S)
-        Alignment history; ``c^t`` is the sum of its rows before t.
-    mask : bool tensor (B, T), optional
-        Steps that count.
-
-    Returns
-    -------
-    tensor ()
-        At least 0, where no position was looked at twice; at most 1 for rows that sum to 1.
-
-    References
-    ----------
-    See, Liu and Manning 2017, "Get to the point" (arXiv:1704.04368), eq. 10 and 12.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from keras_attn_xai.layers.alignment_state import coverage_loss
-    >>> float(coverage_loss(np.array([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]])))  # the third step repeats the first
-    0.3333333333333333
-    """
-    weights = ops.convert_to_tensor(weights)
-    covered = ops.maximum(ops.cumsum(weights, axis=1) - weights, 0)
-    overlap = ops.sum(ops.minimum(weights, covered), axis=-1)  # (B, T)
-    if mask is None:
-        return ops.mean(overlap)
-    steps = ops.cast(mask, overlap.dtype)
-    return ops.sum(overlap * steps) / ops.maximum(ops.sum(steps), 1)

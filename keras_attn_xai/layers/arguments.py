@@ -227,3 +227,18 @@ def require_choice(name, given, choices):
     """One of a few words."""
     if given not in choices:
         raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}; received {given!r}.")
+
+
+def named_layer(argument, given, names, kind, *, optional=False):
+    """A small layer from its name, its configuration, or itself; None stays None where it is ``optional``."""
+    if isinstance(given, dict):
+        given = keras.saving.deserialize_keras_object(given)
+    if isinstance(given, str) and given in names:
+        return names[given](name=given)
+    if isinstance(given, kind) or (optional and given is None):
+        return given
+    home = f"layers.{kind.__module__.rpartition('.')[2]}.{kind.__name__}"
+    raise ArgumentError(
+        f"{argument} must be {'None, ' * optional}one of {', '.join(map(repr, names))} or an instance of {home}; "
+        f"received {given!r}."
+    )

@@ -301,7 +301,10 @@ class AttentionLayer(keras.layers.Layer):
         return (*query_shape[:2], value_shape[1])
 
     def compute_output_spec(self, query, value=None, key=None, **kwargs):
-        shapes = self.compute_output_shape(query.shape, None if value is None else value.shape)
+        return self.specs_of(self.compute_output_shape(query.shape, None if value is None else value.shape))
+
+    def specs_of(self, shapes):
+        """Symbolic outputs of the shapes `compute_output_shape` gives."""
         if not self.return_weights:
             return keras.KerasTensor(shapes, dtype=self.compute_dtype)
         refuse_tuple_inside_sequential(self)

@@ -5,7 +5,14 @@ import copy
 import keras
 from keras import ops
 
-from keras_attn_xai.layers import alignment_state, arguments, decoder_arguments, decoder_state, functional
+from keras_attn_xai.layers import (
+    alignment_state,
+    arguments,
+    decoder_arguments,
+    decoder_state,
+    functional,
+    weights_regularizers,
+)
 from keras_attn_xai.layers.attention_layer import Attended
 from keras_attn_xai.layers.decoder_state import Carried, Decoded, DecoderState, DecoderStep
 from keras_attn_xai.layers.keras_mask import attach_mask
@@ -197,8 +204,8 @@ class AttentionDecoder(keras.layers.Layer):
             inputs, memory, initial_state=initial_state, mask=mask, memory_mask=memory_mask, training=training
         )
         if self.coverage_loss:
-            weights = ops.cast(decoded.weights, functional.accumulation_dtype(self.compute_dtype))
-            self.add_loss(self.coverage_loss * alignment_state.coverage_loss(weights, mask))
+            again = weights_regularizers.Coverage(self.coverage_loss)
+            self.add_loss(weights_regularizers.penalty(again, decoded.weights, mask))
         self.attention.penalise(decoded.weights, mask)
         if not (self.return_weights or self.return_state):
             return decoded.outputs

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.layers import functional
+from keras_attn_xai.layers import arguments, functional
 
 ALPHAS = (1.0, 2.0)  # between softmax and sparsemax, both ends left out, for a learned alpha
 
@@ -220,17 +220,8 @@ def get(normalizer):
     >>> normalizers.get("entmax15").temperature
     1.0
     """
-    if isinstance(normalizer, dict):
-        normalizer = keras.saving.deserialize_keras_object(normalizer)
-    if isinstance(normalizer, str) and normalizer in NAMES:
-        return NAMES[normalizer](name=normalizer)
-    if not isinstance(normalizer, Normalizer):
-        raise ArgumentError(
-            f"normalizer must be one of {', '.join(map(repr, NAMES))} or an instance of layers.normalizers.Normalizer; "
-            f"received {normalizer!r}."
-        )
-    return normalizer
+    return arguments.named_layer("normalizer", normalizer, NAMES, Normalizer)
 
 
 def _logit(share):
-    return keras.initializers.Constant(math.log(share / (1 - share)) if share < 1 else 0.0)
+    return keras.initializers.Constant(math.log(share / (1 - share)))

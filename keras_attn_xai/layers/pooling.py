@@ -11,7 +11,7 @@ from keras import ops
 from keras_attn_xai.errors import ArgumentError, MaskError, ShapeError
 from keras_attn_xai.layers import arguments, functional
 from keras_attn_xai.layers.attention_layer import Attended
-from keras_attn_xai.layers.keras_mask import attached_mask, refuse_tuple_inside_sequential
+from keras_attn_xai.layers.keras_mask import attached_mask
 from keras_attn_xai.layers.projected_attention import ProjectedAttention
 
 SCORES = ("location", "feedforward", "gated", "multi_hop", "query")
@@ -265,12 +265,7 @@ class AttentionPooling(ProjectedAttention):
         return context, (batch, *rows, self.top_k), (batch, *rows, self.top_k)
 
     def compute_output_spec(self, inputs, mask=None, training=None):
-        shapes = self.compute_output_shape(inputs.shape)
-        if not self.return_weights:
-            return keras.KerasTensor(shapes, dtype=self.compute_dtype)
-        refuse_tuple_inside_sequential(self)
-        dtypes = (self.compute_dtype, self.compute_dtype, "int32")
-        return tuple(keras.KerasTensor(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False))
+        return self.specs_of(self.compute_output_shape(inputs.shape))
 
     def get_config(self):
         return {

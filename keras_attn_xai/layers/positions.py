@@ -148,16 +148,7 @@ def get(position_bias):
     >>> positions.get("relative").max_distance
     128
     """
-    if isinstance(position_bias, dict):
-        position_bias = keras.saving.deserialize_keras_object(position_bias)
-    if isinstance(position_bias, str) and position_bias in NAMES:
-        return NAMES[position_bias](name=position_bias)
-    if position_bias is not None and not isinstance(position_bias, PositionBias):
-        raise ArgumentError(
-            f"position_bias must be None, one of {', '.join(map(repr, NAMES))} or an instance of "
-            f"layers.positions.PositionBias; received {position_bias!r}."
-        )
-    return position_bias
+    return arguments.named_layer("position_bias", position_bias, NAMES, PositionBias, optional=True)
 
 
 def total(position_bias, rows, keys, score_bias):

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.layers import functional
 
 
 class WeightsRegularizer(keras.regularizers.Regularizer):
@@ -184,7 +185,8 @@ class Coverage(WeightsRegularizer):
     def cost(self, weights, query_mask):
         if query_mask is not None:
             weights = weights * ops.cast(ops.expand_dims(_along(query_mask, weights[..., 0]), -1), weights.dtype)
-        return ops.sum(ops.minimum(weights, ops.cumsum(weights, axis=-2) - weights), axis=-1)
+        covered = ops.maximum(ops.cumsum(weights, axis=-2) - weights, 0)
+        return ops.sum(ops.minimum(weights, covered), axis=-1)
 
 
 NAMES = {
@@ -231,8 +233,7 @@ def get(regularizer):
 
 def penalty(regularizer, weights, query_mask=None):
     """The loss of the weights, in float32 at least."""
-    dtype = keras.backend.standardize_dtype(weights.dtype)
-    weights = ops.cast(weights, "float64" if dtype == "float64" else "float32")
+    weights = ops.cast(weights, functional.accumulation_dtype(weights.dtype))
     if isinstance(regularizer, WeightsRegularizer):
         return regularizer(weights, query_mask)
     return regularizer(weights)
