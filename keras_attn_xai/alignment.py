@@ -81,7 +81,7 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
     """
     attribution = explanation.attribution
     chosen = _choose_map(explanation, map)
-    per_query, heads_name = _reduce_heads(chosen.weights, heads)
+    per_query, heads_name = _reduce_heads(chosen.dense(), heads)
     attention, query_name = _reduce_queries(per_query, chosen.query_mask, query)
     mask = attribution.mask & chosen.mask
     values = attribution.values
@@ -104,14 +104,17 @@ def _choose_map(explanation, name):
             "explained with attention=None. write_report shows SHAP alone."
         )
     positions = explanation.attribution.values.shape[1]
-    known = "; ".join(f"'{one.name}' {one.weights.shape}" for one in explanation.attention) or "none"
+    known = (
+        "; ".join(f"'{one.name}' {(*one.weights.shape[:3], one.mask.shape[1])}" for one in explanation.attention)
+        or "none"
+    )
     if name is not None:
         found = [one for one in explanation.attention if one.name == name]
         if not found:
             raise ArgumentError(f"There is no attention map '{name}'; the maps (B, H, T, S) are: {known}.")
     else:
-        found = [one for one in explanation.attention if one.weights.shape[3] == positions]
-    if not found or found[-1].weights.shape[3] != positions:
+        found = [one for one in explanation.attention if one.mask.shape[1] == positions]
+    if not found or found[-1].mask.shape[1] != positions:
         raise ArgumentError(f"No map with {positions} keys to lay beside the attribution; the maps are: {known}.")
     return found[-1]
 

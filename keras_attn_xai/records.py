@@ -1,6 +1,6 @@
 """The waist: what was seen and what was computed, as frozen arrays that need no Keras and no shap.
 
-Shapes: B rows, H heads, T query positions, S key positions or positions of the ruler.
+Shapes: B rows, H heads, T query positions, S key positions or positions of the ruler, D features.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,12 @@ Labels = tuple[tuple[str, ...], ...]
 
 
 def frozen_array(name, given, shape, *, kind="float"):
-    """A read-only copy of ``given``, checked: shape (None is any size), finite, of the right kind."""
+    """``given`` as a read-only array, checked: shape (None is any size), finite, of the right kind.
+
+    It is a copy, unless nobody can write to ``given`` any more: a read-only array that owns its memory is kept.
+    """
     try:
-        array = np.array(given)
+        array = given if _frozen(given) else np.array(given)
     except ValueError:
         raise RecordError(f"{name} must be {kind} of one shape; received rows of different lengths.") from None
     wanted = {"float": "f", "int": "iu", "bool": "b"}[kind]
@@ -37,6 +40,10 @@ def frozen_array(name, given, shape, *, kind="float"):
         raise RecordError(f"{name} must be finite; received {bad} NaN or infinite numbers in shape {array.shape}.")
     array.setflags(write=False)
     return array
+
+
+def _frozen(given):
+    return type(given) is np.ndarray and given.base is None and not given.flags.writeable
 
 
 def _labels(name, given, rows, positions):
@@ -66,8 +73,11 @@ class _Rows:
         changes = {}
         for name in self._per_row:
             value = getattr(self, name)
-            if value is not None:
-                changes[name] = value[rows] if isinstance(value, np.ndarray) else tuple(value[i] for i in rows)
+            if isinstance(value, np.ndarray):
+                changes[name] = np.take(value, rows, axis=0)
+                changes[name].setflags(write=False)  # so that the new record keeps it instead of copying it again
+            elif value is not None:
+                changes[name] = tuple(value[i] for i in rows)
         return replace(self, **changes)  # type: ignore[type-var]
 
 
@@ -88,18 +98,29 @@ class AttentionMap(_Rows):
     ----------
     name : str
         Call name, ``"encoder/mha"``.
-    weights : float array (B, H, T, S)
+    weights : float array (B, H, T, S), or (B, H, T, k) beside ``indices``
         After the normaliser, before dropout; in [0, 1] for softmax and its relatives.
     query_labels, key_labels : tuples of strings, (B, T) and (B, S)
     query_mask : bool array (B, T)
         True is a real query position, False is padding.
     mask : bool array (B, S)
         The same for keys.
+    indices : int array (B, H, T, k), optional
+        The keys of the k largest weights of each query, k <= S; what the other keys got was not kept.
+    values : float array (B, H, S, D), optional
+        Each head's value vectors as they reach the layer's output: projected, then through the head's part of the
+        output projection. ``weights @ values``, summed over heads, plus the output's bias is the layer's output.
+    gradients : float array (B, H, T, S), optional
+        Derivative of a target with respect to the weights, in the target's unit.
 
     Raises
     ------
     RecordError
-        Shapes that contradict one another, or numbers that are not finite.
+        Shapes that contradict one another, numbers that are not finite, or indices that are no keys.
+
+    Notes
+    -----
+    Arrays are copied, except those that are read-only and own their memory.
 
     Examples
     --------
@@ -116,15 +137,44 @@ class AttentionMap(_Rows):
     key_labels: Labels
     query_mask: np.ndarray | None = None
     mask: np.ndarray | None = None
+    indices: np.ndarray | None = None
+    values: np.ndarray | None = None
+    gradients: np.ndarray | None = None
 
-    _per_row = ("weights", "query_labels", "key_labels", "query_mask", "mask")
+    _per_row = (
+        "weights", "query_labels", "key_labels", "query_mask", "mask", "indices", "values", "gradients",
+    )  # fmt: skip
 
     def __repr__(self):
-        return f"AttentionMap({self.name!r}, weights {self.weights.shape})"
+        largest = "" if self.indices is None else f", the largest of {self.mask.shape[1]} keys"
+        return f"AttentionMap({self.name!r}, weights {self.weights.shape}{largest})"
+
+    def dense(self):
+        """The weights over all keys.
+
+        Returns
+        -------
+        float array (B, H, T, S)
+            The weights themselves or, where the map has ``indices``, a new array with zeros at the keys not kept.
+
+        Examples
+        --------
+        >>> from keras_attn_xai import AttentionMap
+        >>> seen = AttentionMap("att", [[[[0.75, 0.25]]]], [["?"]], [["a", "b", "c"]], indices=[[[[2, 0]]]])
+        >>> seen.dense()
+        array([[[[0.25, 0.  , 0.75]]]])
+        """
+        if self.indices is None:
+            return self.weights
+        spread = np.zeros((*self.weights.shape[:3], self.mask.shape[1]), self.weights.dtype)
+        np.put_along_axis(spread, self.indices, self.weights, axis=3)
+        return spread
 
     def __post_init__(self):
         weights = frozen_array(f"{self.name}: weights", self.weights, (None, None, None, None))
-        rows, _, queries, keys = weights.shape
+        rows, heads, queries, keys = weights.shape
+        if self.indices is not None:  # the labels know how many keys there are, and of no rows the mask does
+            keys = len(self.key_labels[0]) if len(self.key_labels) else np.shape(self.mask)[-1]
         query_mask = np.ones((rows, queries), bool) if self.query_mask is None else self.query_mask
         mask = np.ones((rows, keys), bool) if self.mask is None else self.mask
         _set(
@@ -135,6 +185,28 @@ class AttentionMap(_Rows):
             query_mask=frozen_array(f"{self.name}: query_mask", query_mask, (rows, queries), kind="bool"),
             mask=frozen_array(f"{self.name}: mask", mask, (rows, keys), kind="bool"),
         )
+        shapes = {"values": (rows, heads, keys, None), "gradients": (rows, heads, queries, keys)}
+        for name, shape in shapes.items():
+            if getattr(self, name) is not None:
+                _set(self, **{name: frozen_array(f"{self.name}: {name}", getattr(self, name), shape)})
+        if self.indices is not None:
+            _set(self, indices=_key_indices(self.name, self.indices, weights.shape, keys))
+
+
+def _key_indices(name, given, shape, keys):
+    """Positions of keys (B, H, T, k), each key at most once in a row."""
+    if shape[3] > keys:
+        raise RecordError(f"{name}: indices must be at most one for each of {keys} keys; received {shape[3]} of a row.")
+    indices = frozen_array(f"{name}: indices", given, shape, kind="int")
+    if indices.size and (indices.min() < 0 or indices.max() >= keys):
+        raise RecordError(
+            f"{name}: indices must lie between 0 and {keys - 1}, the last key; "
+            f"received {indices.min()} to {indices.max()}."
+        )
+    ordered = np.sort(indices, axis=3)
+    if (ordered[..., 1:] == ordered[..., :-1]).any():
+        raise RecordError(f"{name}: indices must name each key at most once in a row; received some twice.")
+    return indices
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,5 +1,7 @@
 """Attention and attribution on one ruler, against numbers worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -197,3 +199,16 @@ def test_aligned_softmax_attention_sums_to_one(whole, query, merge):
     np.testing.assert_allclose(aligned.attribution.sum(1), whole.attribution.values.sum(1), atol=1e-9)
     assert (aligned.attention[~aligned.mask] == 0).all()
     assert (aligned.attribution[~aligned.mask] == 0).all()
+
+
+def test_a_map_of_the_largest_weights_aligns_like_the_whole():
+    whole = explanation()
+    seen = whole.attention[-1]
+    keys = np.argsort(-seen.weights, axis=-1)
+    sparse = replace(seen, weights=np.take_along_axis(seen.weights, keys, -1), indices=keys)
+    again = align(replace(whole, attention=(sparse,)))
+    np.testing.assert_allclose(again.attention, align(whole).attention, atol=1e-15)
+    two = replace(sparse, weights=sparse.weights[..., :2], indices=keys[..., :2])
+    spread = np.where(np.argsort(keys, axis=-1) < 2, seen.weights, 0)
+    wanted = align(replace(whole, attention=(replace(seen, weights=spread),)))
+    np.testing.assert_allclose(align(replace(whole, attention=(two,))).attention, wanted.attention, atol=1e-15)

@@ -1,6 +1,7 @@
 """Records refuse bad data at birth and cannot be changed afterwards."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from keras_attn_xai.errors import ArgumentError, RecordError
 from keras_attn_xai.records import field_names, pad_labels
 from tests import made
 
-B, H, T, S = 3, 2, 5, 7
+B, H, T, S, D = 3, 2, 5, 7, 11
 
 
 def words(rows, positions, letter):
@@ -22,6 +23,19 @@ def attention(**changes):
     weights = np.random.default_rng(0).dirichlet(np.ones(S), size=(B, H, T))
     given = {"weights": weights, "query_labels": words(B, T, "q"), "key_labels": words(B, S, "k")}
     return AttentionMap(**{"name": "encoder/mha", **given, **changes})
+
+
+def largest(k=3, **changes):
+    """The same map with the `k` largest weights of each row, and every optional field."""
+    whole, draw = attention(), np.random.default_rng(1)
+    indices = np.argsort(-whole.weights, axis=-1)[..., :k]
+    given = {
+        "weights": np.take_along_axis(whole.weights, indices, -1),
+        "indices": indices,
+        "values": draw.normal(size=(B, H, S, D)),
+        "gradients": draw.normal(size=(B, H, T, S)),
+    }
+    return attention(**{**given, **changes})
 
 
 def attribution(**changes):
@@ -81,11 +95,40 @@ def spoiled(array, value):
         ({"mask": np.ones((B, T), bool)}, r"mask must be bool of shape \(3, 7\); received shape \(3, 5\)"),
         ({"mask": np.ones((B, S), int)}, r"mask must be bool .* dtype int64"),
         ({"query_mask": np.ones((B, S), bool)}, r"query_mask must be bool of shape \(3, 5\)"),
+        (
+            {"values": np.ones((B, H, T, D))},
+            r"values must be float of shape \(3, 2, 7, any\); received .*\(3, 2, 5, 11\)",
+        ),
+        ({"values": spoiled(np.ones((B, H, S, D)), np.inf)}, "values must be finite"),
+        ({"gradients": np.ones((B, H, S, T))}, r"gradients must be float of shape \(3, 2, 5, 7\)"),
+        ({"gradients": spoiled(np.ones((B, H, T, S)), np.nan)}, "gradients must be finite"),
     ],
 )
 def test_attention_map_refuses(changes, match):
     with pytest.raises(RecordError, match=f"encoder/mha: {match}"):
         attention(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"indices": np.full((B, H, T, 3), 7)}, "indices must lie between 0 and 6, the last key; received 7 to 7"),
+        (
+            {"indices": np.tile([0, 1, -1], (B, H, T, 1))},
+            "indices must lie between 0 and 6, the last key; received -1 to 1",
+        ),
+        ({"indices": np.tile([0, 1, 1], (B, H, T, 1))}, "indices must name each key at most once in a row"),
+        ({"indices": np.tile([0, 1], (B, H, T, 1))}, r"indices must be int of shape \(3, 2, 5, 3\); received .*5, 2"),
+        ({"indices": np.tile([0.0, 1, 2], (B, H, T, 1))}, "indices must be int .* dtype float64"),
+        ({"key_labels": words(B, 2, "k")}, "indices must be at most one for each of 2 keys; received 3 of a row"),
+        ({"mask": np.ones((B, 3), bool)}, r"mask must be bool of shape \(3, 7\); received shape \(3, 3\)"),
+        ({"gradients": np.ones((B, H, T, 3))}, r"gradients must be float of shape \(3, 2, 5, 7\)"),
+    ],
+)
+def test_a_map_of_the_largest_weights_refuses(changes, match):
+    changes = {"values": None, "gradients": None, **changes}
+    with pytest.raises(RecordError, match=f"encoder/mha: {match}"):
+        largest(**changes)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +192,12 @@ def test_arrays_are_read_only(records, name):
         array.flat[0] = 1
 
 
+@pytest.mark.parametrize("name", ["indices", "values", "gradients"])
+def test_optional_arrays_are_read_only(name):
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(largest(), name).flat[0] = 1
+
+
 @pytest.mark.parametrize("record", [attention(), attribution(), explanation(), Provenance("m")])
 def test_fields_cannot_be_set(record):
     name = dataclasses.fields(record)[0].name
@@ -161,6 +210,31 @@ def test_the_callers_arrays_are_copied_and_stay_writable():
     moved, seen = attribution(values=values, mask=mask), attention(weights=weights, mask=mask)
     values[:], mask[:], weights[:] = 7, False, 7
     assert moved.values.max() == moved.mask.min() == seen.weights.max() == seen.mask.min() == 1
+
+
+def test_an_array_nobody_can_write_to_is_kept():
+    weights = np.random.default_rng(0).dirichlet(np.ones(S), size=(B, H, T))
+    weights.setflags(write=False)
+    assert attention(weights=weights).weights is weights
+    rest = np.ones((2, B, H, S, D))
+    view = rest[0]
+    view.setflags(write=False)  # its owner can still change it
+    seen = attention(values=view)
+    rest[:] = 7
+    assert seen.values.max() == 1
+    half = np.ones((B, H, T, S), np.float16)
+    half.setflags(write=False)
+    assert attention(weights=half).weights.dtype == np.float32
+
+
+def test_taking_rows_copies_once():
+    labels = [[""] * 97] * 31
+    whole = AttentionMap("mha", np.ones((31, 11, 97, 97), np.float32), labels, labels)
+    tracemalloc.start()
+    part = whole[1:]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * part.weights.nbytes
 
 
 @pytest.mark.parametrize(
@@ -221,6 +295,33 @@ def test_rows_can_be_looped_over():
     assert [row.attribution.base[0] for row in explanation()] == [0.5, 0.25, -1.0]
 
 
+@pytest.mark.parametrize(("index", "rows"), [(1, [1]), (slice(1, None), [1, 2]), ([], []), ([2, 0], [2, 0])])
+def test_rows_of_the_optional_fields(index, rows):
+    whole, part = largest(), largest()[index]
+    for name in ("weights", "indices", "values", "gradients"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
+    assert part.dense().shape == (len(rows), H, T, S)
+    assert attention()[index].values is None
+
+
+# all keys
+
+
+def test_dense_puts_the_largest_weights_at_their_keys():
+    whole, part = attention().weights, largest().dense()
+    for place in np.ndindex(B, H, T):
+        kept = sorted(range(S), key=lambda s: -whole[place][s])[:3]
+        wanted = [whole[place][s] if s in kept else 0 for s in range(S)]
+        np.testing.assert_array_equal(part[place], wanted)
+
+
+def test_dense_of_all_keys_is_the_weights():
+    seen = attention()
+    assert seen.dense() is seen.weights
+    np.testing.assert_array_equal(largest(S).dense(), attention().weights)
+    assert largest().dense().dtype == largest().weights.dtype
+
+
 # the account
 
 
@@ -262,11 +363,14 @@ def test_pad_labels_and_field_names():
     assert pad_labels([], 3) == ()
     assert pad_labels([["a"], []], 2) == (("a", ""), ("", ""))
     assert "gap" not in field_names(attribution())
-    assert set(field_names(attention())) == {"name", "weights", "query_labels", "key_labels", "query_mask", "mask"}
+    assert set(field_names(attention())) == {
+        "name", "weights", "query_labels", "key_labels", "query_mask", "mask", "indices", "values", "gradients",
+    }  # fmt: skip
 
 
 def test_a_record_prints_short():
     shown = made.explanation(200, rows=3)
     assert repr(shown.attention[0]) == "AttentionMap('encoder/att', weights (3, 2, 3, 200))"
     assert len(repr(shown)) < 300
+    assert repr(largest()) == "AttentionMap('encoder/mha', weights (3, 2, 5, 3), the largest of 7 keys)"
     assert "nothing yet" in repr(Explanation((), (), (("a",),), shown.provenance))

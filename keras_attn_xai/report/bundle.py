@@ -11,7 +11,8 @@ from keras_attn_xai.records import AttentionMap, Attribution, Explanation, Prove
 from keras_attn_xai.writing import whole_folder
 
 FORMAT = "keras-attn-xai explanation"
-VERSION = 1
+VERSION = 2  # 2: a map may have indices, values and gradients; a bundle of version 1 has none
+READABLE = (1, 2)
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
 
 
@@ -84,9 +85,9 @@ def load_explanation(path):
         raise FileFormatError(f"{folder / MANIFEST} is not JSON: {error}.") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise FileFormatError(f"{folder / MANIFEST} is not a manifest of '{FORMAT}'.")
-    if manifest.get("version") != VERSION:
+    if manifest.get("version") not in READABLE:
         raise FileFormatError(
-            f"{folder} is a bundle of version {manifest.get('version')}; this library reads version {VERSION}."
+            f"{folder} is a bundle of version {manifest.get('version')}; this library reads versions up to {VERSION}."
         )
     if hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest() != manifest.get("sha256"):
         raise FileFormatError(f"{folder / ARRAYS} is not the file the manifest was written for; the bundle is damaged.")

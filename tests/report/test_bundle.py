@@ -2,6 +2,8 @@
 
 import json
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,13 +36,35 @@ def test_everything_comes_back(tmp_path, attention):
     same(load_explanation(save_explanation(saved, tmp_path / "b")), saved)
 
 
+def test_every_field_of_a_map_comes_back(tmp_path):
+    whole = explanation(4, rows=3, padding=2)
+    seen = whole.attention[0]
+    indices = np.argsort(-seen.weights, axis=-1)[..., :2]
+    part = replace(
+        seen,
+        weights=np.take_along_axis(seen.weights, indices, -1),
+        indices=indices,
+        values=np.ones((3, 2, 6, 5), np.float32),
+        gradients=-seen.weights,
+    )
+    saved = replace(whole, attention=(seen, part))
+    again = load_explanation(save_explanation(saved, tmp_path / "b"))
+    same(again, saved)
+    assert (again.attention[0].values, again.attention[1].values.dtype) == (None, np.float32)
+
+
+def test_a_bundle_of_version_1_is_read():
+    """Written by this library before maps had indices, values and gradients."""
+    same(load_explanation(Path(__file__).parent / "bundle_of_version_1"), explanation(3, rows=2, padding=1))
+
+
 def test_there_is_no_pickle_inside(tmp_path):
     path = save_explanation(explanation(), tmp_path / "b")
     with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
         assert all(arrays[name].dtype != object for name in arrays)
     assert zipfile.is_zipfile(path / "arrays.npz")
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    assert (manifest["format"], manifest["version"]) == ("keras-attn-xai explanation", 1)
+    assert (manifest["format"], manifest["version"]) == ("keras-attn-xai explanation", 2)
 
 
 def test_an_old_bundle_is_replaced_and_a_foreign_folder_refused(tmp_path):
@@ -74,7 +98,7 @@ def changed(path, **changes):
 DAMAGE = {
     r"is not JSON": lambda path: (path / "manifest.json").write_text("{"),
     r"is not a manifest of": lambda path: changed(path, format="something else"),
-    r"bundle of version 2; this library reads version 1": lambda path: changed(path, version=2),
+    r"bundle of version 3; this library reads versions up to 2": lambda path: changed(path, version=3),
     r"the bundle is damaged": lambda path: (path / "arrays.npz").write_bytes(b"PK"),
     r"lacks 'fields'": lambda path: changed(path, explanation={"record": "Explanation"}),
     r"lacks 'Diary'": lambda path: changed(path, explanation={"record": "Diary", "fields": {}}),
