@@ -146,7 +146,7 @@ class AttentionMap(_Rows):
     )  # fmt: skip
 
     def __repr__(self):
-        largest = "" if self.indices is None else f", the largest of {self.mask.shape[1]} keys"
+        largest = "" if self.indices is None else f", the largest of {np.asarray(self.mask).shape[1]} keys"
         return f"AttentionMap({self.name!r}, weights {self.weights.shape}{largest})"
 
     def dense(self):
@@ -166,7 +166,7 @@ class AttentionMap(_Rows):
         """
         if self.indices is None:
             return self.weights
-        spread = np.zeros((*self.weights.shape[:3], self.mask.shape[1]), self.weights.dtype)
+        spread = np.zeros((*self.weights.shape[:3], np.asarray(self.mask).shape[1]), self.weights.dtype)
         np.put_along_axis(spread, self.indices, self.weights, axis=3)
         return spread
 
@@ -174,7 +174,8 @@ class AttentionMap(_Rows):
         weights = frozen_array(f"{self.name}: weights", self.weights, (None, None, None, None))
         rows, heads, queries, keys = weights.shape
         if self.indices is not None:  # the labels know how many keys there are, and of no rows the mask does
-            keys = len(self.key_labels[0]) if len(self.key_labels) else np.shape(self.mask)[-1]
+            without = weights if self.mask is None else self.mask
+            keys = len(self.key_labels[0]) if len(self.key_labels) else np.asarray(without).shape[-1]
         query_mask = np.ones((rows, queries), bool) if self.query_mask is None else self.query_mask
         mask = np.ones((rows, keys), bool) if self.mask is None else self.mask
         _set(
