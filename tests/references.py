@@ -119,3 +119,31 @@ def sparsemax(scores):
     z = np.sort(scores)[::-1]
     k = max(n for n in range(1, len(z) + 1) if 1 + n * z[n - 1] > z[:n].sum())
     return np.maximum(scores - (z[:k].sum() - 1) / k, 0)
+
+
+def head_entropies(weights, query_mask):
+    """Mean of ``-sum_s a_s log a_s`` over real queries: the entropy of Vig and Belinkov 2019 (arXiv:1906.04284).
+
+    ``weights`` is (B, H, T, S); a query whose weights are all 0 does not count.
+    """
+    result = np.full(weights.shape[:2], np.nan)
+    for b, h in np.ndindex(weights.shape[:2]):
+        found = []
+        for t in range(weights.shape[2]):
+            total = sum(weights[b, h, t])
+            if query_mask[b, t] and total > 0:
+                found.append(-sum(a / total * math.log(a / total) for a in weights[b, h, t] if a > 0))
+        if found:
+            result[b, h] = sum(found) / len(found)
+    return result
+
+
+def head_distances(weights, query_mask):
+    """``sum a_ts |t - s| / sum a_ts`` over real queries: the mean distance of the same paper, both ways."""
+    result = np.full(weights.shape[:2], np.nan)
+    for b, h in np.ndindex(weights.shape[:2]):
+        pairs = [(t, s) for t, s in np.ndindex(weights.shape[2:]) if query_mask[b, t]]
+        total = sum(weights[b, h, t, s] for t, s in pairs)
+        if total > 0:
+            result[b, h] = sum(weights[b, h, t, s] * abs(t - s) for t, s in pairs) / total
+    return result
