@@ -39,16 +39,22 @@ def attention_layers(model):
 
 def all_layers(model):
     """Every layer inside a model, each once, however deep."""
-    seen = {}
+    return [layer for _, layer in named_layers(model)]
 
-    def walk(container):
-        for _, layer in _named_parts(container):
+
+def named_layers(model):
+    """Every layer inside a model, each once and before its own parts, with its name as in `attention_layers`."""
+    found, seen = [], set()
+
+    def walk(container, prefix):
+        for name, layer in _named_parts(container):
             if id(layer) not in seen:
-                seen[id(layer)] = layer
-                walk(layer)
+                seen.add(id(layer))
+                found.append((prefix + name, layer))
+                walk(layer, f"{prefix}{name}/")
 
-    walk(model)
-    return list(seen.values())
+    walk(model, "")
+    return found
 
 
 def _named_parts(container):

@@ -5,6 +5,7 @@ Keras hands a mask on as an attribute of the tensor, and some layers delete it
 and pass it on as an explicit argument, so that it becomes an edge of the graph.
 """
 
+import contextlib
 import inspect
 
 import keras
@@ -22,6 +23,20 @@ def attach_mask(tensor, mask):
     """Let the layers after this one see ``mask`` on ``tensor``."""
     if mask is not None:
         set_keras_mask(tensor, mask)
+
+
+@contextlib.contextmanager
+def without_masks(*tensors):
+    """Take the masks off the tensors for the length of the block, and put them back whatever happens there."""
+    carried = [(tensor, attached_mask(tensor)) for tensor in tensors]
+    try:
+        for tensor, mask in carried:
+            if mask is not None:
+                set_keras_mask(tensor, None)
+        yield
+    finally:
+        for tensor, mask in carried:
+            attach_mask(tensor, mask)
 
 
 def refuse_tuple_inside_sequential(layer):

@@ -35,6 +35,22 @@ def test_no_mask_is_none_and_attaching_none_leaves_the_one_there_is():
     assert keras_mask.attached_mask(masked) is not None
 
 
+def test_masks_come_back_after_the_block_that_goes_without_them():
+    masked, plain = keras.layers.Masking()(PADDED), keras.ops.convert_to_tensor(PADDED)
+    before = keras_mask.attached_mask(masked)
+
+    def inside():
+        with keras_mask.without_masks(masked, plain, masked, None):
+            assert keras_mask.attached_mask(masked) is None, MOVED
+            keras_mask.attach_mask(plain, before)
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        inside()
+    assert keras_mask.attached_mask(masked) is before
+    assert keras_mask.attached_mask(plain) is before  # made inside, and none of the block's business
+
+
 def test_a_sequential_still_builds_its_layers_in_a_method_named_build():
     """`refuse_tuple_inside_sequential` looks for that frame."""
     seen = []
