@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_attn_xai.errors import ArgumentError, MaskError, ShapeError
-from keras_attn_xai.layers.keras_mask import attached_mask
+from keras_attn_xai.layers.keras_mask import attach_mask, attached_mask
 
 MASKS = ("query_mask", "value_mask", "key_mask")
 
@@ -36,6 +36,9 @@ def canonical(layer, query, value, key, kwargs):
     query, value, key = tensors(layer, *split(layer, query, value, key))
     check_shapes(layer, query, value, key)
     memory = query if value is None else value
+    projected = kwargs.get("projected_keys") is not None
+    key_shape = None if projected else (memory if key is None else key).shape
+    layer.check_features(query.shape, memory.shape, key_shape)
     check_top_k(layer.name, layer.top_k, memory.shape[1])
     by_order = masks_by_order(layer, kwargs.pop("mask", None), value)
     lengths = kwargs.pop("lengths", None)
@@ -52,6 +55,9 @@ def canonical(layer, query, value, key, kwargs):
         own, other = kwargs["query_mask"], kwargs["value_mask"]
         kwargs["query_mask"] = other if own is None else own
         kwargs["value_mask"] = own if other is None else other
+    for name in ("attention_mask", "projected_keys", "score_bias"):
+        if kwargs.get(name) is not None:
+            kwargs[name] = as_tensor(kwargs[name])
     check_attention_mask(layer, kwargs.get("attention_mask"), query, memory)
     check_projected_keys(layer, kwargs.get("projected_keys"), memory)
     check_score_bias(layer, kwargs.get("score_bias"), query, memory)
@@ -99,6 +105,22 @@ def check_shapes(layer, query, value, key):
             f"{layer.name}: key and value must have the same number of positions; received "
             f"{tuple(key.shape)} and {tuple(value.shape)}."
         )
+
+
+def check_features(layer, **shapes):
+    """The features for which ``layer.features_built`` says that there are weights."""
+    for name, shape in shapes.items():
+        size = layer.features_built.get(name)
+        if shape is not None and not agree(size, shape[-1]):
+            raise ShapeError(
+                f"{layer.name}: its weights were made for {name} with {size} features; received {tuple(shape)}. "
+                "Bring it to that size with a Dense layer, or make a second layer."
+            )
+
+
+def same_features(shape, other):
+    """Whether two shapes, the second perhaps unknown, end alike."""
+    return other is None or agree(shape[-1], other[-1])
 
 
 def masks_by_order(layer, mask, value):
@@ -205,10 +227,20 @@ def first_ones(layer, lengths, memory):
 
 
 def as_tensor(given, *, dtype=None):
-    """``given`` itself if it is a tensor, symbolic or not, else a tensor of ``dtype``."""
-    if isinstance(given, keras.KerasTensor) or ops.is_tensor(given):
+    """``given`` itself if it is a tensor, symbolic or not, else a tensor of ``dtype``; that of integers is made one."""
+    if not isinstance(given, keras.KerasTensor) and not ops.is_tensor(given):
+        return ops.convert_to_tensor(given, dtype=dtype)
+    if dtype is None or "float" in keras.backend.standardize_dtype(given.dtype):
         return given
-    return ops.convert_to_tensor(given, dtype=dtype)
+    cast = ops.cast(given, dtype)
+    attach_mask(cast, attached_mask(given))
+    return cast
+
+
+def only_input(inputs):
+    """``inputs`` out of a list or tuple of one tensor, the form in which others take several."""
+    alone = isinstance(inputs, (list, tuple)) and len(inputs) == 1 and len(getattr(inputs[0], "shape", ())) > 2
+    return inputs[0] if alone else inputs
 
 
 def agree(size, other):

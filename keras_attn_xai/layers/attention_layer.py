@@ -100,6 +100,7 @@ class AttentionLayer(keras.layers.Layer):
     """
 
     heads = None  # how many, in layers whose weights have an axis for them
+    fixed_features = ()  # which of query, value and key have weights made for their features
 
     def __init__(
         self,
@@ -132,6 +133,7 @@ class AttentionLayer(keras.layers.Layer):
                 f"top_k={top_k} leaves out weights, and weights_regularizer needs all; give one of them."
             )
         self.supports_masking = True
+        self.features_built = {}
         self.normalizer = normalizers.get(normalizer)
         self.return_weights = bool(return_weights)
         self.weights_kind = weights_kind
@@ -262,9 +264,20 @@ class AttentionLayer(keras.layers.Layer):
 
     def build(self, query_shape, value_shape=None, key_shape=None):
         value_shape = query_shape if value_shape is None else value_shape
-        self.build_score(query_shape, value_shape if key_shape is None else key_shape)
+        key_shape = value_shape if key_shape is None else key_shape
+        self.check_features(query_shape, value_shape, key_shape)
+        self.build_score(query_shape, key_shape)
+        self.fix_features(query=query_shape, value=value_shape, key=key_shape)
         self.build_normalizer(self.weights_shape(query_shape, value_shape))
         self.built = True
+
+    def fix_features(self, **shapes):
+        """Remember the features that weights have been made for."""
+        self.features_built = {name: shape[-1] for name, shape in shapes.items() if name in self.fixed_features}
+
+    def check_features(self, query_shape, value_shape, key_shape):
+        """Refuse features that do not fit the weights or one another; the key's shape may be None, if it is unknown."""
+        arguments.check_features(self, query=query_shape, value=value_shape, key=key_shape)
 
     def build_normalizer(self, weights_shape):
         """Make the normaliser's variables; one that serves several layers has them already."""

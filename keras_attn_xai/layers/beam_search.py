@@ -51,6 +51,7 @@ def greedy_decode(decoder, memory, *, embed, to_logits, start, stop, max_steps, 
     max_steps : int
         N: a row without stop ends here.
     memory_mask : bool tensor (B, S), optional
+        By default the mask the memory carries.
     initial_state : nested tensors, optional
         As in the decoder's call.
 

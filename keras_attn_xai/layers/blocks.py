@@ -89,10 +89,11 @@ def _run_twice(function, arguments):
 
 
 def _cut(array, count, block, positions):
-    """(..., T, D) to (count, ..., block, D), the last block filled with zeros."""
+    """(..., T, D) to (count, ..., block, D), the last block filled with zeros, a mask with True."""
     *outer, _, size = ops.shape(array)
     padding = [[0, 0]] * len(outer) + [[0, count * block - positions], [0, 0]]
-    cut = ops.reshape(ops.pad(array, padding), (*outer, count, block, size))
+    filling = keras.backend.standardize_dtype(array.dtype) == "bool"  # a row without a key could raise
+    cut = ops.reshape(ops.pad(array, padding, constant_values=filling or None), (*outer, count, block, size))
     return ops.moveaxis(cut, -3, 0)
 
 

@@ -15,7 +15,7 @@ from keras_attn_xai.layers import (
 )
 from keras_attn_xai.layers.attention_layer import Attended
 from keras_attn_xai.layers.decoder_state import Carried, Decoded, DecoderState, DecoderStep
-from keras_attn_xai.layers.keras_mask import attach_mask
+from keras_attn_xai.layers.keras_mask import attach_mask, attached_mask
 
 ORDERS = ("previous", "current")
 STOP_BIAS = -1.0  # a monotonic attention starts by walking on rather than stopping
@@ -72,7 +72,9 @@ class AttentionDecoder(keras.layers.Layer):
     mask : bool tensor (B, T)
         Steps that are False leave the states as they are, repeat the output before, and have weights of 0.
     memory_mask : bool tensor (B, S)
-        True keeps a position; a masked one gets weight 0.
+        True keeps a position; a masked one gets weight 0. By default the mask the memory carries.
+    lengths : int tensor (B,)
+        True lengths of the memories; the same as a ``memory_mask`` that keeps the first positions.
     training : bool, optional
 
     Returns
@@ -137,6 +139,7 @@ class AttentionDecoder(keras.layers.Layer):
         super().__init__(**kwargs)
         arguments.require_choice("order", order, ORDERS)
         self.supports_masking = True
+        self.features_built = {}
         # XLA compiles anew for every T and S; compile(jit_compile=True) still asks for it
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.cell = decoder_arguments.require_cell(cell)
@@ -184,6 +187,7 @@ class AttentionDecoder(keras.layers.Layer):
         if self.monotonic:
             initial = keras.initializers.Constant(STOP_BIAS)
             self.stop_bias = self.add_weight(name="stop_bias", shape=(), initializer=initial)  # r
+        self.features_built = {"inputs": inputs_shape[-1], "memory": memory_shape[-1]}
         self.built = True
 
     def _cell_input_size(self, input_size, memory_size):
@@ -273,6 +277,7 @@ class AttentionDecoder(keras.layers.Layer):
         ----------
         memory : tensor (B, S, V)
         memory_mask : bool tensor (B, S), optional
+            By default the mask the memory carries.
         initial_state : nested tensors, optional
             As in the call.
 
@@ -280,6 +285,7 @@ class AttentionDecoder(keras.layers.Layer):
         -------
         DecoderState
         """
+        memory_mask = attached_mask(memory) if memory_mask is None else memory_mask
         memory = ops.cast(ops.convert_to_tensor(memory), self.compute_dtype)
         mask = ops.ones_like(memory[..., 0], dtype="bool") if memory_mask is None else memory_mask
         mask = arguments.checked_mask(self, "memory_mask", mask, memory)

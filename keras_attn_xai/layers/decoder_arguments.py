@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_attn_xai.errors import ArgumentError, ShapeError
+from keras_attn_xai.errors import ArgumentError, MaskError, ShapeError
 from keras_attn_xai.layers import arguments
 from keras_attn_xai.layers.attention_layer import AttentionLayer
 from keras_attn_xai.layers.bahdanau import BahdanauAttention
@@ -32,11 +32,20 @@ def canonical(layer, inputs, memory, initial_state, kwargs):
     if memory is None and isinstance(inputs, (list, tuple)) and len(inputs) == 2:
         inputs, memory = inputs
     if memory is None:
-        raise ArgumentError(f"{layer.name}: a decoder takes two tensors, decoder(inputs, memory); received one.")
+        raise ArgumentError(
+            f"{layer.name}: a decoder takes two tensors, decoder(inputs, memory); received "
+            f"{f'a list of {len(inputs)}' if isinstance(inputs, (list, tuple)) else 'one'}."
+        )
     inputs, memory = (arguments.as_tensor(given, dtype=layer.compute_dtype) for given in (inputs, memory))
     check_shapes(layer, inputs, memory)
+    arguments.check_features(layer, inputs=inputs.shape, memory=memory.shape)
     arguments.check_top_k(layer.name, layer.attention.top_k, memory.shape[1])
     kwargs = dict(kwargs)
+    lengths = kwargs.pop("lengths", None)
+    if lengths is not None:
+        if kwargs.get("memory_mask") is not None:
+            raise MaskError(f"{layer.name}: lengths= is short for a memory_mask=; pass one of the two.")
+        kwargs["memory_mask"] = arguments.first_ones(layer, lengths, memory)
     for name, tensor in (("mask", inputs), ("memory_mask", memory)):
         mask = kwargs.get(name)
         mask = attached_mask(tensor) if mask is None else mask

@@ -10,6 +10,7 @@ from keras import ops
 from keras_attn_xai.layers import blocks
 
 FULLY_MASKED = ("zero", "uniform", "error")
+LARGEST_HALF = 65504.0  # of float16
 BISECTIONS = 30  # 2^-30 before the Newton step, which squares the error
 
 
@@ -150,6 +151,8 @@ def masked_weights(normalize, scores, mask=None, *, fully_masked="zero", tempera
     """
     dtype = scores.dtype
     logits = ops.cast(scores, accumulation_dtype(dtype))
+    if keras.backend.standardize_dtype(dtype) == "float16":
+        logits = ops.clip(logits, -LARGEST_HALF, LARGEST_HALF)  # a product too large for float16 came as inf
     if temperature != 1:
         logits = logits / temperature
     if mask is None:
@@ -200,7 +203,8 @@ def entmax(logits, alpha):
     if not isinstance(alpha, (int, float)):
         alpha = ops.cast(alpha, logits.dtype)
     power = 1 / (alpha - 1)
-    z = (alpha - 1) * (logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True)))
+    highest = ops.max(logits, axis=-1, keepdims=True, initial=lowest(logits.dtype))  # initial lets a batch be empty
+    z = (alpha - 1) * (logits - ops.stop_gradient(highest))
     z = ops.maximum(z, -2.0)  # below -1 the weight is 0; a masked score stays finite
     fixed_z, fixed_power = ops.stop_gradient(z), power if isinstance(power, float) else ops.stop_gradient(power)
     tau = _threshold(fixed_z, fixed_power)

@@ -129,6 +129,7 @@ class HierarchicalAttention(keras.layers.Layer):
         arguments.require_choice("weights_kind", weights_kind, WEIGHTS_KINDS)
         arguments.require_choice("fully_masked", fully_masked, functional.FULLY_MASKED)
         self.supports_masking = True
+        self.features_built = {}
         self.units = units
         # each level gets one of its own; a layer kept here would never be built
         self.normalizer_config = keras.saving.serialize_keras_object(normalizers.get(normalizer))
@@ -166,8 +167,9 @@ class HierarchicalAttention(keras.layers.Layer):
     def __call__(self, inputs, mask=None, lengths=None, **kwargs):
         """Read the mask off the inputs, then call; the inputs keep theirs."""
         refuse_return_attention_scores(self, kwargs)
-        inputs = arguments.as_tensor(inputs)
+        inputs = arguments.as_tensor(arguments.only_input(inputs))
         self.check_inputs(inputs)
+        arguments.check_features(self, inputs=inputs.shape)
         for count in inputs.shape[1:3]:  # sentences, words
             arguments.check_top_k(self.name, self.top_k, count)
         if lengths is not None:
@@ -231,6 +233,8 @@ class HierarchicalAttention(keras.layers.Layer):
         for pooling, encoded in ((self.word_pooling, words), (self.sentence_pooling, sentences)):
             if not pooling.built:
                 pooling.build(encoded.shape)
+        if len(inputs_shape) == 4:
+            self.features_built = {"inputs": inputs_shape[-1]}
         self.built = True
 
     def encoded(self, inputs_shape):

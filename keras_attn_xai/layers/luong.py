@@ -124,12 +124,21 @@ class LuongAttention(ProjectedAttention):
             sizes = query_shape[-1] + (query_shape if value_shape is None else value_shape)[-1]
             self.context_dense = self.projection(self.attentional_vector, "context", (None, None, sizes))  # W_c
 
-    def build_score(self, query_shape, key_shape):
-        if self.score_kind == "dot" and query_shape[-1] != key_shape[-1]:
+    @property
+    def fixed_features(self):
+        scored, vector = self.score_kind != "dot", self.attentional_vector is not None
+        of_query = scored or vector or self.window == "predictive"
+        return ("query",) * of_query + ("key",) * scored + ("value",) * vector
+
+    def check_features(self, query_shape, value_shape, key_shape):
+        super().check_features(query_shape, value_shape, key_shape)
+        if self.score_kind == "dot" and not arguments.same_features(query_shape, key_shape):
             raise ShapeError(
                 f"{self.name}: score='dot' needs query and key of one size; received {tuple(query_shape)} and "
                 f"{tuple(key_shape)}. score='general' learns a matrix between them."
             )
+
+    def build_score(self, query_shape, key_shape):
         if self.score_kind == "general":
             self.key_dense = self.projection(query_shape[-1], "key", key_shape)  # W_a
         if self.score_kind == "concat":
@@ -163,9 +172,12 @@ class LuongAttention(ProjectedAttention):
         centre = self.centre(query, rows, length)  # (B, T, 1)
         apart = place - centre  # (B, T, S)
         mask = functional.merge_masks(mask, ops.less_equal(ops.abs(apart), float(self.window_width)))
-        scores, weights, _ = self.weigh(self.score(query, keys), mask, score_bias=score_bias)
+        scores = self.score(query, keys)
+        if score_bias is not None:
+            scores, mask = functional.add_bias(scores, score_bias, mask)
+        scores, weights, _ = self.weigh(scores, mask)
         if self.window == "predictive":
-            weights = self.bell(weights, apart)
+            weights = self.bell(weights, apart, mask)
         dropped = self.drop(weights, training)
         context = functional.weighted_sum(dropped, value)
         return Attended(context, scores, weights, dropped, positions=ops.cast(centre, context.dtype))
@@ -177,9 +189,11 @@ class LuongAttention(ProjectedAttention):
         share = ops.sigmoid(self.centre_score_dense(ops.tanh(self.centre_dense(query))))
         return length * ops.cast(share, length.dtype)
 
-    def bell(self, weights, apart):
+    def bell(self, weights, apart, mask):
         """Weights times the Gaussian around the centre, with D/2 as its standard deviation."""
         bell = ops.exp(-ops.square(apart) / (2 * (self.window_width / 2) ** 2))
+        if self.fully_masked == "uniform":  # a row without a key has no centre and stays 1/S
+            bell = ops.where(ops.any(mask, axis=-1, keepdims=True), bell, 1)
         favoured = ops.cast(weights, apart.dtype) * bell
         if self.renormalize:
             total = ops.sum(favoured, axis=-1, keepdims=True)

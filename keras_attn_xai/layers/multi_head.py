@@ -75,6 +75,8 @@ class MultiHeadAttention(ProjectedAttention):
     ((2, 5, 12), (2, 4, 5, 7))
     """
 
+    fixed_features = ("query", "value", "key")
+
     def __init__(
         self,
         num_heads,
@@ -122,6 +124,7 @@ class MultiHeadAttention(ProjectedAttention):
         if self.position_bias is not None and not self.position_bias.built:
             self.position_bias.build(self.num_heads)
         self.build_normalizer(self.weights_shape(query_shape, value_shape))
+        self.fix_features(query=query_shape, value=value_shape, key=key_shape or value_shape)
         self.built = True
 
     def projection_of_heads(self, heads, size, name, input_shape):
@@ -170,7 +173,7 @@ class MultiHeadAttention(ProjectedAttention):
         attended = super().attend(query, value, keys, mask=mask, score_bias=score_bias, **options)
         context = attended.context  # (B, H, T, V)
         if head_mask is not None:
-            context = context * self._gates(head_mask, context.dtype)
+            context = context * self._gates(head_mask, context)
         return attended._replace(context=self.output_dense(ops.swapaxes(context, 1, 2)))
 
     def attend_block(self, query, value, keys, *, rows, score_bias=None, **options):
@@ -188,12 +191,13 @@ class MultiHeadAttention(ProjectedAttention):
         groups = self.num_key_value_heads or self.num_heads
         return heads if groups == self.num_heads else ops.repeat(heads, self.num_heads // groups, axis=1)
 
-    def _gates(self, head_mask, dtype):
-        gates = ops.cast(arguments.as_tensor(head_mask), dtype)
-        if len(gates.shape) not in (1, 2) or gates.shape[-1] != self.num_heads:
+    def _gates(self, head_mask, context):
+        gates = ops.cast(arguments.as_tensor(head_mask), context.dtype)
+        rows = (1, context.shape[0], self.num_heads)[-len(gates.shape) :] if len(gates.shape) in (1, 2) else ()
+        if not rows or not all(map(arguments.agree, gates.shape, rows)):
             raise ShapeError(
-                f"{self.name}: head_mask must have shape (heads,) = ({self.num_heads},) or (batch, heads); received "
-                f"{tuple(gates.shape)}."
+                f"{self.name}: head_mask must have shape (heads,) = ({self.num_heads},) or (batch, heads) = "
+                f"({context.shape[0]}, {self.num_heads}); received {tuple(gates.shape)}."
             )
         return ops.reshape(gates, (-1, self.num_heads, 1, 1))
 
@@ -284,5 +288,11 @@ def _arguments_of(layer):
     }
     output_shape = config.get("output_shape")
     if output_shape is not None:
-        own["output_shape"] = output_shape if isinstance(output_shape, int) else math.prod(output_shape)
+        sizes = [output_shape] if isinstance(output_shape, int) else list(output_shape)
+        if len(sizes) != 1:
+            raise ArgumentError(
+                f"from_keras cannot copy {type(layer).__name__} '{layer.name}' with output_shape={tuple(sizes)}: the "
+                "context here has one axis of features."
+            )
+        own["output_shape"] = sizes[0]
     return own

@@ -110,6 +110,8 @@ class AttentionPooling(ProjectedAttention):
     array([[0.5, 0.5]], dtype=float32)
     """
 
+    fixed_features = ("inputs",)
+
     def __init__(self, score="feedforward", *, units=None, hops=4, num_heads=4, weighted_sequence=False, **kwargs):
         super().__init__(**kwargs)
         arguments.require_choice("score", score, SCORES)
@@ -127,12 +129,13 @@ class AttentionPooling(ProjectedAttention):
     def __call__(self, inputs, mask=None, lengths=None, **kwargs):
         """Read the mask off the inputs, then call; the inputs keep theirs."""
         refuse_return_attention_scores(self, kwargs)
-        (inputs,) = arguments.tensors(self, inputs)
+        (inputs,) = arguments.tensors(self, arguments.only_input(inputs))
         if len(inputs.shape) != 3:
             raise ShapeError(
                 f"{self.name}: inputs must have shape (batch, positions, features); received {tuple(inputs.shape)} of "
                 f"dtype {keras.backend.standardize_dtype(inputs.dtype)}."
             )
+        arguments.check_features(self, inputs=inputs.shape)
         if lengths is not None:
             refuse_mask_beside_lengths(self, mask)
             mask = arguments.first_ones(self, lengths, inputs)
@@ -211,6 +214,7 @@ class AttentionPooling(ProjectedAttention):
         else:
             self.build_hidden(inputs_shape)
         self.build_normalizer(self.scores_shape(inputs_shape))
+        self.fix_features(inputs=inputs_shape)
         self.built = True
 
     def build_hidden(self, inputs_shape):

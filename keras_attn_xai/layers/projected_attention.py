@@ -20,6 +20,8 @@ class ProjectedAttention(AttentionLayer):
         See `AttentionLayer`.
     """
 
+    fixed_features = ("query", "key")
+
     def __init__(
         self,
         *,

@@ -5,7 +5,7 @@ import math
 import keras
 
 from keras_attn_xai.errors import ShapeError
-from keras_attn_xai.layers import functional, positions
+from keras_attn_xai.layers import arguments, functional, positions
 from keras_attn_xai.layers.attention_layer import AttentionLayer
 
 
@@ -57,12 +57,13 @@ class ScaledDotProductAttention(AttentionLayer):
         self.scale = scale
         self.position_bias = positions.get(position_bias)
 
-    def build_score(self, query_shape, key_shape):
-        if query_shape[-1] != key_shape[-1]:
+    def check_features(self, query_shape, value_shape, key_shape):
+        if not arguments.same_features(query_shape, key_shape):
             raise ShapeError(
                 f"{self.name}: query and key must have one size; received {tuple(query_shape)} and {tuple(key_shape)}."
             )
 
+    def build_score(self, query_shape, key_shape):
         if self.position_bias is not None and not self.position_bias.built:
             self.position_bias.build(None)
 

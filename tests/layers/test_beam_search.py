@@ -212,3 +212,15 @@ def test_what_cannot_be_decoded_gets_a_sentence():
     fresh = AttentionDecoder(keras.layers.GRUCell(3), BahdanauAttention(3), name="fresh")
     with pytest.raises(ArgumentError, match="fresh has no weights yet"):
         greedy_decode(fresh, writer.memory, **writer.options())
+
+
+def test_the_mask_that_the_memory_carries_counts():
+    decoder = AttentionDecoder(keras.layers.GRUCell(UNITS), BahdanauAttention(3))
+    decoder.build((None, None, E), (None, None, V))
+    memory = keras.layers.Masking()(np.ones((B, S, V), "float32") * KEPT[..., None])
+    found = greedy_decode(
+        decoder, memory, embed=keras.layers.Embedding(SYMBOLS, E), to_logits=keras.layers.Dense(SYMBOLS),
+        start=START, stop=STOP, max_steps=STEPS,
+    )  # fmt: skip
+    alignment = array(found.alignment)[:, 0]
+    np.testing.assert_array_equal(alignment > 0, KEPT)

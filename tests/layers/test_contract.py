@@ -720,3 +720,51 @@ def test_projections_start_from_different_numbers():
     kernels = [array(dense.kernel) for dense in (layer.query_dense, layer.key_dense)]
     for one, other in itertools.combinations(kernels, 2):
         assert not np.allclose(one, other)
+
+
+@every_layer
+def test_features_that_the_weights_were_not_made_for_are_refused(case):
+    layer = case.make()
+    query, value, key = tensors(case)
+    layer(query, value, key)
+    with pytest.raises(ShapeError, match=r"received \(2, 7, \d+\)|one size; received"):
+        layer(query, value, key[..., :-1])
+    layer(query, value, projected_keys=layer.project_keys(key))  # here the value is not what the keys are made of
+
+
+@every_layer
+def test_a_mask_of_pairs_and_a_bias_may_be_lists(case):
+    layer, (query, value, key) = case.make(), tensors(case)
+    mask, bias = np.tril(np.ones((B, T, S), bool)), np.arange(T * S, dtype="float32").reshape(T, S) / 9
+    expected = layer(query, value, key, attention_mask=mask, score_bias=bias)
+    same(arrays(layer(query, value, key, attention_mask=mask.tolist(), score_bias=bias.tolist())), arrays(expected))
+
+
+@every_layer
+def test_integers_are_taken_as_numbers(case):
+    query, value, key = (np.round(3 * tensor) for tensor in tensors(case))
+    layer = case.make()
+    expected = layer(query, value, key)
+    same(arrays(layer(*(ops.cast(tensor, "int32") for tensor in (query, value, key)))), arrays(expected))
+
+
+@every_layer
+@pytest.mark.parametrize("normalizer", ["softmax", "sparsemax", "entmax15"])
+def test_a_batch_may_be_empty(case, normalizer):
+    context, weights = case.make(normalizer=normalizer)(*tensors(case, batch=0), lengths=np.zeros(0, "int32"))
+    assert tuple(context.shape) == (0, T, case.features)
+    assert tuple(weights.shape) == case.weights_shape(0, T, S)
+
+
+@every_layer
+@pytest.mark.parametrize("normalizer", ["softmax", "sparsemax", "sigmoid"])
+def test_a_product_too_large_for_float16_leaves_numbers(case, normalizer):
+    large = [300 * tensor for tensor in tensors(case)]
+    for part in arrays(case.make(dtype="float16", normalizer=normalizer)(*large, value_mask=KEPT)):
+        assert np.isfinite(part).all()
+
+
+@every_layer
+def test_what_fills_the_last_block_is_no_row_without_a_key(case):
+    layer = case.make(top_k=2, block_size=2, fully_masked="error")  # T is odd
+    assert np.isfinite(array(layer(*tensors(case), attention_mask=np.ones((B, T, S), bool))[1])).all()

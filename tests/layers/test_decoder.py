@@ -588,3 +588,23 @@ def test_the_largest_weights_of_each_step(tmp_path):
     same(array(weights)[MASK], np.take_along_axis(whole[1], array(indices), axis=-1)[MASK])
     with pytest.raises(ShapeError, match="top_k=8 of 7 keys"):
         make(attention=BahdanauAttention(U, top_k=8))(*tensors()[:2])
+
+
+def test_lengths_are_a_mask_of_the_memory():
+    decoder = AttentionDecoder(keras.layers.GRUCell(UNITS), BahdanauAttention(U))
+    inputs, memory = np.ones((B, T, E), "float32"), np.random.default_rng(1).normal(size=(B, S, V))
+    expected = decoder(inputs, memory, memory_mask=KEPT)
+    same(arrays(decoder(inputs, memory, lengths=KEPT.sum(axis=1))), arrays(expected))
+    with pytest.raises(MaskError, match="lengths= is short for a memory_mask="):
+        decoder(inputs, memory, memory_mask=KEPT, lengths=KEPT.sum(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sentence"),
+    [((E + 1, V), r"for inputs with 11 features; received \(2, 5, 12\)"), ((E, 3), r"for memory with 13 features")],
+)
+def test_features_that_the_weights_were_not_made_for_are_refused(sizes, sentence):
+    decoder = AttentionDecoder(keras.layers.GRUCell(UNITS), BahdanauAttention(U))
+    decoder(np.ones((B, T, E)), np.ones((B, S, V)))
+    with pytest.raises(ShapeError, match=sentence):
+        decoder(np.ones((B, T, sizes[0])), np.ones((B, S, sizes[1])))

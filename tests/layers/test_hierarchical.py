@@ -593,3 +593,10 @@ def test_projections_can_be_quantised():
     model.quantize("int8")
     for one, other in zip(arrays(model(WORDS)), before, strict=True):
         assert np.abs(one - other).max() < 0.1 * np.abs(other).max()
+
+
+def test_the_input_may_come_alone_in_a_list_and_keeps_its_size():
+    layer, inputs = HierarchicalAttention(), np.random.default_rng(1).normal(size=(2, 3, 5, 7))
+    same(arrays(layer([inputs])), arrays(layer(inputs)))
+    with pytest.raises(ShapeError, match=r"for inputs with 7 features; received \(2, 3, 5, 4\)"):
+        layer(inputs[..., :4])

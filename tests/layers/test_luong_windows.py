@@ -150,3 +150,11 @@ def test_half_precision_stays_finite(dtype):
 def test_bad_arguments_get_a_sentence(arguments, sentence):
     with pytest.raises(ArgumentError, match=sentence):
         LuongAttention(**arguments)
+
+
+@pytest.mark.parametrize("window", ["monotonic", "predictive"])
+@pytest.mark.parametrize("by_bias", [False, True])
+def test_uniform_is_uniform_in_a_window_too(window, by_bias):
+    layer = LuongAttention(window=window, window_width=WIDTH, fully_masked="uniform")
+    nothing = {"score_bias": np.full((1, T, S), -np.inf)} if by_bias else {"value_mask": np.zeros((B, S), bool)}
+    same(array(layer(*tensors(), **nothing)[1]), np.full((B, T, S), 1 / S))

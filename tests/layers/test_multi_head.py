@@ -148,3 +148,16 @@ def test_a_bias_for_each_head():
 def test_bad_sizes_get_a_sentence(arguments, sentence):
     with pytest.raises(ArgumentError, match=sentence):
         MultiHeadAttention(**{"num_heads": 4, "key_dim": 3, **arguments})
+
+
+def test_gates_for_another_batch_are_refused():
+    layer = MultiHeadAttention(4, 3)
+    with pytest.raises(ShapeError, match=r"head_mask must have shape .* = \(2, 4\); received \(3, 4\)"):
+        layer(*tensors(), head_mask=np.ones((3, 4)))
+
+
+def test_a_keras_layer_with_several_axes_of_features_is_refused():
+    theirs = keras.layers.MultiHeadAttention(2, 3, output_shape=(2, 3))
+    theirs(*tensors())
+    with pytest.raises(ArgumentError, match=r"output_shape=\(2, 3\)"):
+        MultiHeadAttention.from_keras(theirs)

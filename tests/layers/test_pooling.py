@@ -671,3 +671,18 @@ def test_a_constructor_argument_out_of_range_is_refused(arguments, sentence):
 def test_more_top_weights_than_positions_are_refused():
     with pytest.raises(ShapeError, match="top_k=9 of 7 positions"):
         AttentionPooling(top_k=9)(keras.Input((S, V)))
+
+
+def test_the_input_may_come_alone_in_a_list_or_tuple():
+    layer, inputs = AttentionPooling("location"), np.random.default_rng(1).normal(size=(2, 7, 11))
+    expected = arrays(layer(inputs))
+    same(arrays(layer([inputs])), expected)
+    same(arrays(layer((inputs,))), expected)
+
+
+@pytest.mark.parametrize("score", ["location", "gated", "multi_hop", "query"])
+def test_features_that_the_weights_were_not_made_for_are_refused(score):
+    layer = AttentionPooling(score)
+    layer(np.ones((2, 7, 11)))
+    with pytest.raises(ShapeError, match=r"for inputs with 11 features; received \(2, 7, 5\)"):
+        layer(np.ones((2, 7, 5)))
