@@ -8,10 +8,14 @@ import importlib
 
 _HOMES = {
     "layers": "keras_attn_xai.layers",
+    "derived": "keras_attn_xai.derived",
     "metrics": "keras_attn_xai.metrics",
     "plots": "keras_attn_xai.plots",
     "expose_attention": "keras_attn_xai.capture",
+    "capture_attention": "keras_attn_xai.capture",
+    "intervene": "keras_attn_xai.capture",
     "AttentionExplainer": "keras_attn_xai.explain.explainer",
+    "capture_gradients": "keras_attn_xai.explain.attention_gradients",
     "export_saved_model": "keras_attn_xai.export",
     "align": "keras_attn_xai.alignment",
     "save_explanation": "keras_attn_xai.report",

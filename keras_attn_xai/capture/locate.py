@@ -28,7 +28,9 @@ def attention_layers(model):
             if id(layer) in seen:
                 continue
             seen.add(id(layer))
-            if seams.seam(layer):
+            if hasattr(layer, "shown_model"):  # a view: names are those of what it shows
+                walk(layer.shown_model, prefix)
+            elif seams.seam(layer):
                 found.append((prefix + name, layer))
             else:
                 walk(layer, f"{prefix}{name}/")
@@ -68,5 +70,6 @@ def _named_parts(container):
 
 def made_up(layer):
     """Whether the layer's name is one Keras counted up, like ``multi_head_attention_3``."""
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
+    kind = getattr(layer, "stands_for", type(layer))  # a repaired layer was named as what it stands for
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.__name__).lower()
     return re.fullmatch(re.escape(snake) + r"(_\d+)?", layer.name) is not None

@@ -6,9 +6,7 @@ its *seam*. Wrapping that method on the instance shows the weights and leaves th
 =======================================  ====================  ===========================
 layer                                    seam                  the weights are
 =======================================  ====================  ===========================
-``AttentionLayer`` (ours)                ``attend``            ``.weights`` of the result
-``AttentionPooling`` (ours)              ``attend``            the same, as a map of one query
-``AttentionDecoder`` (ours)              ``attend_all``        the same, of all steps at once
+ours                                     see ``own_seams``
 ``keras.layers.Attention`` and Additive  ``_apply_scores``     the second result
 ``MultiHeadAttention``, ``GroupQuery``   ``_compute_attention`` recomputed on the fused path
 =======================================  ====================  ===========================
@@ -18,8 +16,11 @@ import keras
 from keras import ops
 from keras.src.models.functional import Functional
 
-from keras_attn_xai.layers import AttentionDecoder, AttentionLayer, AttentionPooling
-from keras_attn_xai.layers.top_weights import spread
+from keras_attn_xai.capture import own_seams
+from keras_attn_xai.capture.calls import Seen
+from keras_attn_xai.errors import ModelError
+from keras_attn_xai.layers import AttentionDecoder, AttentionLayer
+from keras_attn_xai.layers.functional import merge_masks
 
 MULTI_HEAD = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 SEAMS = {
@@ -34,6 +35,15 @@ SEAMS = {
 def seam(layer):
     """The name of the layer's seam, or None if it is not an attention layer we know."""
     return next((name for kind, name in SEAMS.items() if isinstance(layer, kind)), None)
+
+
+def replacements(layer, calls):
+    """Methods that stand in for the layer's, by name, and tell `Calls`; numbers stay unless weights are changed."""
+    if isinstance(layer, (AttentionDecoder, AttentionLayer)):
+        return own_seams.replacements(layer, calls)
+    if isinstance(layer, MULTI_HEAD):
+        return {"_compute_attention": _through_compute_attention(layer, calls)}
+    return {"_apply_scores": _through_apply_scores(layer, calls)}
 
 
 def is_functional(layer):
@@ -61,87 +71,61 @@ def _parts(value):
     return []
 
 
-def through_seam(layer, weigh):
-    """The layer's seam with ``weigh`` in it.
+def _through_apply_scores(layer, calls):
+    as_it_is = layer._apply_scores
 
-    Parameters
-    ----------
-    layer : keras.Layer
-    weigh : callable
-        Is given the weights of each call, (B, T, S) or (B, H, T, S).
-
-    Returns
-    -------
-    callable
-        To stand in for the method of the same name.
-    """
-    original = getattr(layer, seam(layer))
-    if isinstance(layer, AttentionDecoder):
-        return _through_attend_all(original, weigh)
-    if isinstance(layer, AttentionPooling):
-        return _through_pooling(layer, original, weigh)
-    if isinstance(layer, AttentionLayer):
-        return _through_attend(original, weigh)
-    if isinstance(layer, MULTI_HEAD):
-        return _through_compute_attention(layer, original, weigh)
-    return _through_apply_scores(original, weigh)
-
-
-def _through_attend(original, weigh):
-    def attend(query, value, *args, **kwargs):
-        attended = original(query, value, *args, **kwargs)
-        weights = attended.weights
-        if attended.indices is not None:
-            weights = spread(weights, attended.indices, ops.shape(value)[1])
-        weigh(weights)
-        return attended
-
-    return attend
-
-
-def _through_attend_all(original, weigh):
-    def attend_all(*args, **kwargs):
-        decoded = original(*args, **kwargs)
-        weigh(decoded.weights)
-        return decoded
-
-    return attend_all
-
-
-def _through_pooling(layer, original, weigh):
-    def attend(inputs, *args, **kwargs):
-        attended = original(inputs, *args, **kwargs)
-        weights = attended.weights
-        if attended.indices is not None:
-            weights = spread(weights, attended.indices, ops.shape(inputs)[-2])
-        weigh(layer.as_map(weights))
-        return attended
-
-    return attend
-
-
-def _through_apply_scores(original, weigh):
-    def apply_scores(*args, **kwargs):
-        context, weights = original(*args, **kwargs)
-        weigh(weights)
+    def apply_scores(scores, value, scores_mask=None, *args, **kwargs):
+        calls.begin()
+        context, weights = as_it_is(scores, value, scores_mask, *args, **kwargs)
+        allowed = scores_mask
+        if allowed is not None:
+            allowed = ops.cast(allowed, "bool")
+            allowed = allowed[:, None, None] if len(allowed.shape) == 2 else ops.expand_dims(allowed, 1)
+        if calls.will_change:
+            weights = calls.changed(ops.expand_dims(weights, 1), allowed)[:, 0]
+            context = ops.matmul(weights, value)
+        calls.see(Seen(ops.expand_dims(weights, 1), lambda: ops.expand_dims(value, 1), allowed))
         return context, weights
 
     return apply_scores
 
 
-def _through_compute_attention(layer, original, weigh):
+def _through_compute_attention(layer, calls):
+    as_it_is = layer._compute_attention
+
     def compute_attention(query, key, value, attention_mask=None, training=None, *args, **kwargs):
-        context, weights = original(query, key, value, attention_mask, training, *args, **kwargs)
+        calls.begin()
+        context, weights = as_it_is(query, key, value, attention_mask, training, *args, **kwargs)
+        if len(query.shape) != 4:  # over several axes at once: no map, which whoever asks for it is told
+            calls.see(Seen(weights, values=lambda: None))
+            return context, weights
+        allowed = _allowed(query, key, attention_mask, kwargs.get("use_causal_mask", False))
         if weights is None:  # the fused path keeps its weights to itself
-            causal = kwargs.get("use_causal_mask", False)
-            weights = _fused_weights(layer, query, key, attention_mask, causal)
-        weigh(weights)
+            weights = _fused_weights(layer, query, key, allowed)
+        if calls.will_change:
+            weights = calls.changed(weights, allowed)
+            dropped = layer._dropout_layer(weights, training=training) if layer.dropout else weights
+            context = ops.einsum("bhts,bshv->bthv", dropped, value)
+        queries = None if attention_mask is None else ops.any(allowed, axis=(1, 3))
+        calls.see(Seen(weights, lambda: _values_at_the_output(layer, value), allowed, query_allowed=queries))
         return context, weights
 
     return compute_attention
 
 
-def _fused_weights(layer, query, key, attention_mask, causal):
+def _allowed(query, key, attention_mask, causal):
+    """Which keys a query may see, (B, 1, T, S) or narrower, or None: queries are (B, T, H, D), keys (B, S, H, D)."""
+    mask = attention_mask
+    if mask is not None:
+        mask = ops.cast(mask, "bool")
+        mask = ops.expand_dims(mask, 1) if len(mask.shape) == 3 else mask
+    if causal:
+        row = ops.arange(ops.shape(query)[1])[:, None]
+        mask = merge_masks(mask, ops.greater_equal(row, ops.arange(ops.shape(key)[1]))[None, None])
+    return mask
+
+
+def _fused_weights(layer, query, key, allowed):
     """The weights ``ops.dot_product_attention`` used: (B, T, H, D) and (B, S, H, D) to (B, H, T, S).
 
     A fully masked row is uniform here, as it is inside the fused path (the unfused one differs).
@@ -149,11 +133,18 @@ def _fused_weights(layer, query, key, attention_mask, causal):
     is_multi_head = isinstance(layer, keras.layers.MultiHeadAttention)
     scale = layer._inverse_sqrt_key_dim if is_multi_head else layer._inverse_sqrt_head_dim
     scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32") * scale
-    if attention_mask is not None:
-        mask = ops.cast(attention_mask, "bool")
-        mask = ops.expand_dims(mask, 1) if len(mask.shape) == 3 else mask
-        scores = ops.where(mask, scores, -1e30)
-    if causal:
-        row = ops.arange(ops.shape(scores)[2])[:, None]
-        scores = ops.where(row >= ops.arange(ops.shape(scores)[3])[None, :], scores, -1e30)
+    if allowed is not None:
+        scores = ops.where(allowed, scores, -1e30)
     return ops.cast(ops.softmax(scores, axis=-1), query.dtype)
+
+
+def _values_at_the_output(layer, value):
+    """Projected values (B, S, H, V) after each head's part of the output projection: (B, H, S, D)."""
+    if layer.get_config().get("use_gate"):
+        raise ModelError(
+            f"The values of '{layer.name}' cannot come out: its gate differs from query to query. Leave it out with "
+            "layers=."
+        )
+    kernel = own_seams.output_kernel(layer.name, layer._output_dense, value.dtype)  # (H, V, D) or (H, V, D, E)
+    kernel = ops.reshape(kernel, (*kernel.shape[:2], -1))
+    return ops.einsum("bshv,hvd->bhsd", value, kernel)

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from keras_attn_xai.capture.expose import input_structure, refuse_unbuilt_sequential, viewed
 from keras_attn_xai.capture.locate import all_layers
 from keras_attn_xai.capture.seams import is_functional
+from keras_attn_xai.capture.view import capture_of, input_structure, refuse_unbuilt_sequential
 from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
 from keras_attn_xai.explain.methods import METHODS, auto_method, shapley_values
 from keras_attn_xai.explain.sampling import seeded_numpy_random
@@ -280,7 +280,9 @@ def _explainable(model):
         )
     if not isinstance(model, keras.Model):
         raise ModelError(f"AttentionExplainer takes a keras.Model; received {type(model).__name__}.")
-    model = viewed(model) or model
+    capture = capture_of(model)
+    if capture is not None and not capture.changes:
+        model = capture.model
     refuse_unbuilt_sequential(model)
     inputs = getattr(model, "inputs", None)
     if inputs is not None and len(inputs) != 1:

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_xai.capture.record import PREFIX, named_outputs
+from keras_attn_xai.capture.record import named_outputs
+from keras_attn_xai.capture.selection import PREFIX
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.explain.squash import before_squash, log_odds
 
@@ -88,15 +89,19 @@ class Target:
         -------
         int array (B,)
         """
-        if callable(self.spec):
-            return np.full(len(explained), OWN)
-        classes = explained.shape[1] if explained.ndim == 2 else 1
-        index = self.index[-1] if isinstance(self.index, tuple) else self.index
+        index = self.class_number(explained.shape[1] if explained.ndim == 2 else 1)
         if index is None:
             return explained.argmax(1) if explained.ndim == 2 else np.zeros(len(explained), int)
-        if not 0 <= index < classes:
-            raise ArgumentError(f"target {index} is out of range: the output has {classes} (0 to {classes - 1}).")
         return np.full(len(explained), index)
+
+    def class_number(self, classes):
+        """The class that was asked for, once it is one of so many; None for the predicted one."""
+        if callable(self.spec):
+            return OWN
+        index = self.index[-1] if isinstance(self.index, tuple) else self.index
+        if index is not None and not 0 <= index < classes:
+            raise ArgumentError(f"target {index} is out of range: the output has {classes} (0 to {classes - 1}).")
+        return index
 
     def scalar(self, explained, index):
         """One number per row, (N,), of the explained tensor; inside a trace."""

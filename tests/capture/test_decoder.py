@@ -8,6 +8,7 @@ from keras import ops
 from keras_attn_xai import expose_attention
 from keras_attn_xai.capture import seams
 from keras_attn_xai.capture.locate import attention_layers
+from keras_attn_xai.capture.record import recording
 from keras_attn_xai.layers import AttentionDecoder, BahdanauAttention
 from tests.layers.contract import variables_as_arrays
 
@@ -61,8 +62,8 @@ def test_a_view_of_a_decoder_is_saved_and_reloaded(tmp_path):
 
 def test_every_call_goes_through_the_seam():
     model, decoder = translator()
-    seen = []
     assert seams.seam(decoder) == "attend_all"
-    decoder.__dict__["attend_all"] = seams.through_seam(decoder, seen.append)
-    model(data())
-    assert [tuple(one.shape) for one in seen] == [(B, T, S)]
+    with recording(model) as seen:
+        model(data())
+    assert [tuple(one.shape) for one in seen.values()] == [(B, 1, T, S)]
+    assert "attend_all" not in decoder.__dict__
