@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_attn_xai.derived.maps import reduce_heads
 from keras_attn_xai.errors import ArgumentError, RecordError
 from keras_attn_xai.records import Labels, frozen_array, pad_labels
 
@@ -50,7 +51,7 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
     explanation : Explanation
     map : str, optional
         Name of the attention map; by default the last one with as many keys as the ruler has positions.
-    heads : {"mean", "max"} or int, default "mean"
+    heads : {"mean", "max", "min"} or int, default "mean"
     query : {"mean over unmasked", "max over unmasked", "first", "last"} or int, default "mean over unmasked"
         How the query positions become one; "first" and "last" are the first and last real ones.
     merge : {None, "words"}
@@ -81,7 +82,7 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
     """
     attribution = explanation.attribution
     chosen = _choose_map(explanation, map)
-    per_query, heads_name = _reduce_heads(chosen.dense(), heads)
+    per_query, heads_name = reduce_heads(chosen.dense(), heads)
     attention, query_name = _reduce_queries(per_query, chosen.query_mask, query)
     mask = attribution.mask & chosen.mask
     values = attribution.values
@@ -117,15 +118,6 @@ def _choose_map(explanation, name):
     if not found or found[-1].mask.shape[1] != positions:
         raise ArgumentError(f"No map with {positions} keys to lay beside the attribution; the maps are: {known}.")
     return found[-1]
-
-
-def _reduce_heads(weights, heads):
-    """(B, H, T, S) to (B, T, S), and the reduction's name."""
-    if heads in ("mean", "max"):
-        return getattr(weights, heads)(axis=1), heads
-    if isinstance(heads, (int, np.integer)) and -weights.shape[1] <= heads < weights.shape[1]:
-        return weights[:, heads], f"head {heads}"
-    raise ArgumentError(f"heads must be 'mean', 'max' or one of {weights.shape[1]} heads; received {heads!r}.")
 
 
 def _reduce_queries(weights, mask, query):

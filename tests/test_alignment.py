@@ -52,6 +52,7 @@ def other_map(name, queries, keys):
     [
         ("mean", "mean over unmasked", [0.3, 0.3, 0.4]),
         ("max", "mean over unmasked", [0.5, 0.5, 0.8]),
+        ("min", "mean over unmasked", [0.1, 0.1, 0.0]),
         (0, "mean over unmasked", [0.2, 0.4, 0.4]),
         (-1, "mean over unmasked", [0.4, 0.2, 0.4]),
         ("mean", "max over unmasked", [0.3, 0.3, 0.4]),
@@ -134,7 +135,7 @@ def test_by_default_the_last_map_that_fits_the_ruler():
     [
         ({"map": "gru"}, r"There is no attention map 'gru'; .* are: 'mha' \(1, 2, 3, 4\); 'far' \(1, 1, 1, 3\)"),
         ({"map": "far"}, r"No map with 4 keys to lay beside the attribution; the maps are: 'mha'"),
-        ({"heads": "median"}, "heads must be 'mean', 'max' or one of 2 heads; received 'median'"),
+        ({"heads": "median"}, "heads must be 'mean', 'max', 'min' or one of 2 heads; received 'median'"),
         ({"heads": 2}, "one of 2 heads; received 2"),
         ({"heads": -3}, "one of 2 heads; received -3"),
         ({"query": "median"}, "query must be 'mean over unmasked', .*'last' or one of 3 positions; received 'median'"),

@@ -54,7 +54,7 @@ for name in {submodules!r}:
     importlib.import_module(name)
 print(json.dumps([name for name in keras_attn_xai.__all__ if inspect.ismodule(getattr(keras_attn_xai, name))]))
 """
-    assert fresh(code) == ["layers", "metrics", "plots"]
+    assert fresh(code) == ["layers", "derived", "metrics", "plots"]
 
 
 def test_no_submodule_hides_a_public_name():
@@ -98,6 +98,7 @@ import keras_attn_xai as xai
 explanation = xai.load_explanation({str(tmp_path / "bundle")!r})
 seen = xai.align(explanation)
 xai.metrics.kendall_tau(seen.attention, abs(seen.attribution), mask=seen.mask)
+xai.derived.rollout([xai.AttentionMap("mha", [[[[1.0]]]], [["a"]], [["a"]])])
 xai.plots.plot_side_by_side(explanation).savefig({str(tmp_path / "picture.png")!r})
 xai.write_report(explanation, {str(tmp_path / "report.html")!r})
 """
