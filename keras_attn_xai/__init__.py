@@ -9,7 +9,6 @@ import importlib
 _HOMES = {
     "layers": "keras_attn_xai.layers",
     "derived": "keras_attn_xai.derived",
-    "derived": "keras_attn_xai.derived",
     "metrics": "keras_attn_xai.metrics",
     "plots": "keras_attn_xai.plots",
     "expose_attention": "keras_attn_xai.capture",
