@@ -53,7 +53,12 @@ def named_layers(model):
             if id(layer) not in seen:
                 seen.add(id(layer))
                 found.append((prefix + name, layer))
-                walk(layer, f"{prefix}{name}/")
+                shown = getattr(layer, "shown_model", None)  # a view: names are those of what it shows
+                if shown is None:
+                    walk(layer, f"{prefix}{name}/")
+                else:
+                    found.append((prefix + shown.name, shown))
+                    walk(shown, prefix)
 
     walk(model, "")
     return found

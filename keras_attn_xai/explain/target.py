@@ -95,11 +95,11 @@ class Target:
         return np.full(len(explained), index)
 
     def class_number(self, classes):
-        """The class that was asked for, once it is one of so many; None for the predicted one."""
+        """The class that was asked for, once it is one of so many (None: nobody knows); None for the predicted one."""
         if callable(self.spec):
             return OWN
         index = self.index[-1] if isinstance(self.index, tuple) else self.index
-        if index is not None and not 0 <= index < classes:
+        if None not in (index, classes) and not 0 <= index < classes:
             raise ArgumentError(f"target {index} is out of range: the output has {classes} (0 to {classes - 1}).")
         return index
 
