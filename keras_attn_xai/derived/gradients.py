@@ -62,7 +62,9 @@ def raising(maps, method):
     """
     without = ", ".join(f"'{one.name}'" for one in maps if one.gradients is None)
     if without:
-        raise ArgumentError(f"{method} needs the gradients of a target: capture with target=. Without: {without}.")
+        raise ArgumentError(
+            f"{method} needs the gradients of a target, which capture_gradients brings. Without them: {without}."
+        )
     return [_positive_mean(one.dense(), one.gradients) for one in maps]
 
 

@@ -51,7 +51,7 @@ def value_norm_weighted(map, *, heads="each"):
     array([[[[0.09, 0.5 ]]]])
     """
     if map.values is None:
-        raise ArgumentError(f"'{map.name}' has no value vectors; capture it with values=True.")
+        raise ArgumentError(f"'{map.name}' has no value vectors; capture_attention(..., values=True) brings them.")
     name = f"value_norm_weighted/{map.name}"
     weights = map.dense()
     if heads == "sum":

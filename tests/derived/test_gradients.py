@@ -44,7 +44,9 @@ def test_one_map_keeps_labels_masks_and_takes_the_largest_weights():
     part = replace(seen, weights=np.take_along_axis(seen.weights, keys, -1), indices=keys)
     np.testing.assert_allclose(attention_times_gradient(part).weights, found.weights, atol=1e-15)
     np.testing.assert_allclose(generic_attention([part]).weights, generic_attention([seen]).weights, atol=1e-15)
-    with pytest.raises(ArgumentError, match=r"needs the gradients of a target: capture with target=\. Without: 'mha'"):
+    with pytest.raises(
+        ArgumentError, match=r"gradients of a target, which capture_gradients brings\. Without them: 'mha'"
+    ):
         attention_times_gradient(replace(seen, gradients=None))
 
 
@@ -186,7 +188,7 @@ def test_padding_stays_0():
             [attention("a", gradients=None), attention("b"), attention("c", gradients=None)],
             {},
             ArgumentError,
-            r"needs the gradients of a target: capture with target=\. Without: 'a', 'c'",
+            r"gradients of a target, which capture_gradients brings\. Without them: 'a', 'c'",
         ),
         (
             [attention("e", S, S), attention("x", T, S)],

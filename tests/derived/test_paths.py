@@ -39,6 +39,14 @@ def test_flow_is_the_narrowest_cut(residual, heads):
         assert found[row, 0, place, key] == pytest.approx(wanted, abs=1e-8)
 
 
+def test_flow_of_four_layers_is_the_narrowest_cut():
+    maps = layers(4, queries=3, keys=3)
+    found = attention_flow(maps, residual=None, heads=1).weights
+    for row, query, key in np.ndindex(B, 3, 3):
+        wanted = references.flow(by_hand(maps, row, None, 1), query, key)
+        assert found[row, 0, query, key] == pytest.approx(wanted, abs=1e-8)
+
+
 @RESIDUALS
 def test_flow_of_two_layers_is_the_sum_of_what_fits_each_way(residual):
     """With one layer between, each way is a pair of edges of its own: the narrower counts."""

@@ -64,7 +64,7 @@ def test_padding_labels_and_kinds_of_arrays(heads):
 
 
 def test_what_cannot_be_done_is_one_sentence():
-    with pytest.raises(ArgumentError, match="'mha' has no value vectors; capture it with values=True"):
+    with pytest.raises(ArgumentError, match=r"'mha' has no value vectors; capture_attention\(..., values=True\)"):
         value_norm_weighted(attention(values=None))
     with pytest.raises(ArgumentError, match="heads must be 'each' or 'sum'; received 'mean'"):
         value_norm_weighted(attention(), heads="mean")
