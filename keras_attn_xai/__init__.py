@@ -14,6 +14,8 @@ _HOMES = {
     "expose_attention": "keras_attn_xai.capture",
     "capture_attention": "keras_attn_xai.capture",
     "intervene": "keras_attn_xai.capture",
+    "check_masks": "keras_attn_xai.capture",
+    "repair_masks": "keras_attn_xai.capture",
     "AttentionExplainer": "keras_attn_xai.explain.explainer",
     "capture_gradients": "keras_attn_xai.explain.attention_gradients",
     "export_saved_model": "keras_attn_xai.export",

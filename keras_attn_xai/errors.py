@@ -31,3 +31,7 @@ class FileFormatError(AttnXaiError, ValueError):
 
 class MissingExtraError(AttnXaiError, ImportError):
     """An optional dependency is not installed; the message has the command."""
+
+
+class MaskWarning(UserWarning):
+    """A mask is there, and something in the model does not use it."""

@@ -4,12 +4,17 @@ from keras_attn_xai.capture.changes import permute, set_to, temperature, uniform
 from keras_attn_xai.capture.expose import expose_attention
 from keras_attn_xai.capture.intervene import intervene
 from keras_attn_xai.capture.maps import capture_attention
+from keras_attn_xai.capture.mask_lint import MaskLeak, check_masks
+from keras_attn_xai.capture.repair import repair_masks
 
 __all__ = [
+    "MaskLeak",
     "capture_attention",
+    "check_masks",
     "expose_attention",
     "intervene",
     "permute",
+    "repair_masks",
     "set_to",
     "temperature",
     "uniform",
