@@ -25,7 +25,7 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit code: 0 done, 2 the input cannot be used (argparse exits with 2 by itself).
+        Exit code: 0 done, 1 `lint` found something, 2 the input cannot be used (argparse exits with 2 by itself).
     """
     arguments = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up talk, not its errors
@@ -62,6 +62,11 @@ def _parser():
     explain.add_argument("--budget", type=_positive, help="evaluations per text")
     explain.add_argument("--seed", type=_seed, default=0, help="of the sampling (default: %(default)s)")
     explain.set_defaults(run=_explain)
+
+    lint = commands.add_parser("lint", help="find attention of a model that reads padding")
+    lint.add_argument("model", metavar="MODEL.keras", help="a Keras model with attention")
+    lint.add_argument("--inputs", required=True, metavar="FILE.npz", help="a padded batch, one array for each input")
+    lint.set_defaults(run=_lint)
 
     info = commands.add_parser("info", help="print versions")
     info.set_defaults(run=_info)
@@ -115,6 +120,61 @@ def _write(model, example, explanation, arguments):
                 figure.savefig(folder / "pictures" / f"text_{row + 1}.png", dpi=150)
             export_saved_model(model, folder / "saved_model", example=example)
         return sorted(entry.name for entry in folder.iterdir())
+
+
+def _lint(arguments):
+    arrays = _arrays(arguments.inputs)
+    model = _load(arguments.model)
+    from keras_attn_xai.capture import check_masks
+
+    try:
+        leaks = check_masks(model, _fitted(model, arrays, arguments.inputs))
+    except AttnXaiError:
+        raise
+    except Exception as error:  # what a model of somebody else says of an input
+        raise ArgumentError(f"{model.name} refused {arguments.inputs}: {_sentence(error)}") from None
+    for leak in leaks:
+        print(leak)
+    calls = {0: "No attention call reads", 1: "1 attention call reads"}.get(
+        len(leaks), f"{len(leaks)} attention calls read"
+    )
+    print(f"{calls} padding of {arguments.inputs}.")
+    return 1 if leaks else 0
+
+
+def _fitted(model, arrays, path):
+    """The arrays of a file as the model takes them: one input takes the only array, several go by name."""
+    from keras_attn_xai.capture.model_inputs import symbolic_inputs
+
+    inputs = symbolic_inputs(model)
+    if len(arrays) == 1 and (inputs is None or not isinstance(inputs, (dict, list, tuple))):
+        return next(iter(arrays.values()))
+    if inputs is None:  # a subclassed model: only its call knows
+        return arrays
+    import keras
+
+    names = [one.name for one in keras.tree.flatten(inputs)]
+    if set(names) != set(arrays):
+        raise ArgumentError(
+            f"{path} has {', '.join(map(repr, arrays)) or 'no arrays'}, and the model '{model.name}' takes "
+            f"{', '.join(map(repr, names))}; name the arrays as the inputs."
+        )
+    return arrays
+
+
+def _arrays(path):
+    """The arrays of an npz by name."""
+    import zipfile
+
+    import numpy as np
+
+    if not zipfile.is_zipfile(_existing(path)):
+        raise FileFormatError(f"{path} is not an npz file; numpy.savez writes one.")
+    try:
+        with np.load(path) as file:  # refuses pickled objects
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # a zip may hold anything
+        raise FileFormatError(f"{path} is not an npz file that can be read: {_sentence(error)}") from None
 
 
 def _info(arguments):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 from keras_attn_xai.cli import main
@@ -169,3 +170,102 @@ def test_a_real_process_prints_one_line(files):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "keras-attn-xai explain: '<mask>' is not in the vocabulary of 7 words.\n"
+
+
+# lint
+
+
+def leaking():
+    """Its second attention reads the padding, for the first one deletes the mask."""
+    query, ids = keras.Input((3, 7), name="query"), keras.Input((None,), dtype="int32", name="ids")
+    memory = keras.layers.Embedding(11, 7, mask_zero=True, name="embedding")(ids)
+    first = keras.layers.MultiHeadAttention(1, 7, name="first")(query, memory)
+    return keras.Model([query, ids], keras.layers.MultiHeadAttention(1, 7, name="second")(first, memory), name="two")
+
+
+@pytest.fixture
+def linted(tmp_path):
+    leaking().save(tmp_path / "model.keras")
+    np.savez(tmp_path / "batch.npz", ids=[[3, 4, 0, 0]], query=np.ones((1, 3, 7)))
+    return tmp_path
+
+
+def lint(files, model="model.keras", inputs="batch.npz"):
+    return main(["lint", str(files / model), "--inputs", str(files / inputs)])
+
+
+def test_lint_prints_a_leak_a_line_and_a_summary(linted, capsys):
+    assert lint(linted) == 1
+    leak, summary = capsys.readouterr().out.splitlines()
+    assert leak.startswith("second: 50 % of its weight lands on padded keys (worst row 0: 50 %). ")
+    assert "'embedding' was deleted by 'first'" in leak
+    assert summary == f"1 attention call reads padding of {linted / 'batch.npz'}."
+
+
+def test_lint_of_a_batch_without_padding_is_clean(linted, capsys):
+    np.savez(linted / "batch.npz", ids=[[3, 4, 1, 2]], query=np.ones((1, 3, 7)))
+    assert lint(linted) == 0
+    assert capsys.readouterr().out == f"No attention call reads padding of {linted / 'batch.npz'}.\n"
+
+
+def test_lint_fits_an_only_array_to_an_only_input_whatever_its_name(files, capsys):
+    np.savez(files / "batch.npz", whatever=[[3, 4, 0, 0]])
+    assert lint(files) == 0
+    assert capsys.readouterr().out.startswith("No attention call reads padding")
+
+
+def wrong_names(files):
+    np.savez(files / "batch.npz", ids=[[3, 4]], queries=np.ones((1, 3, 7)))
+    return "has 'ids', 'queries', and the model 'two' takes 'query', 'ids'"
+
+
+def wrong_shape(files):
+    np.savez(files / "batch.npz", ids=[3, 4], query=np.ones((1, 3, 7)))
+    return "'ids' (None, None); received"
+
+
+def unknown_id(files):
+    np.savez(files / "batch.npz", ids=[[3, 99]], query=np.ones((1, 3, 7)))
+    return "two refused"
+
+
+def no_file(files):
+    (files / "batch.npz").unlink()
+    return "there is no file"
+
+
+def no_npz(files):
+    (files / "batch.npz").write_text("3 4 0 0")
+    return "batch.npz is not an npz file"
+
+
+def objects(files):
+    np.savez(files / "batch.npz", ids=np.array([{}], dtype=object))
+    return "is not an npz file that can be read: Object arrays"
+
+
+def no_model(files):
+    (files / "model.keras").unlink()
+    return "there is no file"
+
+
+def no_attention(files):
+    build(attention=False).save(files / "model.keras")
+    np.savez(files / "batch.npz", [[3, 4]])
+    return "'tiny' has no attention layer"
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [wrong_names, wrong_shape, unknown_id, no_file, no_npz, objects, no_model, no_attention],
+    ids=lambda mistake: mistake.__name__,
+)
+def test_what_lint_cannot_do_is_one_sentence_and_code_2(linted, capsys, mistake):
+    sentence = mistake(linted)
+    assert lint(linted) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("keras-attn-xai lint: ")
+    assert sentence in lines[0]
