@@ -118,7 +118,10 @@ def maps_in_batches(model, x, look, question, *, batch_size, memory_limit, progr
             step, start = 1, 0  # one row first, which tells how much memory a row takes
             while start < len(group):
                 numbers = group[start : start + step]
-                seen = {name: ops.convert_to_numpy(part) for name, part in function(rows.take(numbers)).items()}
+                seen = {
+                    name: _row_by_row(name, ops.convert_to_numpy(part), len(numbers))
+                    for name, part in function(rows.take(numbers)).items()
+                }
                 if not arrays:
                     arrays, most = _room_for(seen, len(rows), memory_limit)
                 for name, part in seen.items():
@@ -126,6 +129,18 @@ def maps_in_batches(model, x, look, question, *, batch_size, memory_limit, progr
                 start, step = start + step, min(batch_size, most)
                 bar.update(len(numbers))
     return _records(arrays, rows, model)
+
+
+def _row_by_row(name, part, rows):
+    """Attention over windows has more rows than the data: (B W, H, T, S) as (B, W H, T, S), each window a head."""
+    if len(part) == rows:
+        return part
+    if part.ndim != 4 or len(part) % rows:
+        raise ArgumentError(
+            f"'{name.partition('/')[2]}' has {len(part)} rows for {rows} rows of data, so it is no attention of rows; "
+            "leave it out with layers=."
+        )
+    return part.reshape(rows, -1, *part.shape[2:])
 
 
 def format_bytes(number):

@@ -158,9 +158,11 @@ def run(model, inputs, hear, *, changes=None, selection=None, training=None):
     with listening(model, heard, changes=changes):
         outputs = model(inputs, training=training)
     if not calls:
+        named = ", ".join(f"{type(layer).__name__} '{name}'" for name, layer in attention_layers(model))
         raise ModelError(
-            f"No attention layer of the model '{model.name}' ran. If its call, or that of a layer in it, is under "
-            "tf.function, an earlier trace hides them: take the tf.function off."
+            f"No attention layer of the model '{model.name}' ran, or let its weights be seen; there is {named}. If its "
+            "call, or that of a layer in it, is under tf.function, an earlier trace hides them: take the tf.function "
+            "off. A layer that is neither Keras' nor ours is seen where it calls a softmax of Keras."
         )
     require_known(calls, changes, selection)
     return outputs

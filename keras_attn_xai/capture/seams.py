@@ -9,14 +9,19 @@ layer                                    seam                  the weights are
 ours                                     see ``own_seams``
 ``keras.layers.Attention`` and Additive  ``_apply_scores``     the second result
 ``MultiHeadAttention``, ``GroupQuery``   ``_compute_attention`` recomputed on the fused path
+others that call themselves attention    see ``softmax_seam``  what their softmax makes
 =======================================  ====================  ===========================
 """
 
+import contextlib
+import threading
+
 import keras
 from keras import ops
+from keras.src import backend
 from keras.src.models.functional import Functional
 
-from keras_attn_xai.capture import own_seams
+from keras_attn_xai.capture import own_seams, softmax_seam
 from keras_attn_xai.capture.calls import Seen
 from keras_attn_xai.errors import ModelError
 from keras_attn_xai.layers import AttentionDecoder, AttentionLayer
@@ -32,9 +37,21 @@ SEAMS = {
 }
 
 
+NORMALIZERS = threading.RLock()  # the functions of Keras are one for all threads
+SEEN_ELSEWHERE = threading.local()  # whether a seam is at work that tells of the softmax inside it
+
+
 def seam(layer):
-    """The name of the layer's seam, or None if it is not an attention layer we know."""
-    return next((name for kind, name in SEAMS.items() if isinstance(layer, kind)), None)
+    """The name of the layer's seam, or None if it is not an attention layer."""
+    known = next((name for kind, name in SEAMS.items() if isinstance(layer, kind)), None)
+    return "call" if known is None and is_innermost_attention(layer) else known
+
+
+def is_innermost_attention(layer):
+    """Whether a layer calls itself attention and leaves the attending to no layer inside it."""
+    if isinstance(layer, keras.Model) or not softmax_seam.calls_itself_attention(layer):
+        return False
+    return not any(seam(part) for _, part in sublayers(layer))
 
 
 def replacements(layer, calls):
@@ -42,8 +59,14 @@ def replacements(layer, calls):
     if isinstance(layer, (AttentionDecoder, AttentionLayer)):
         return own_seams.replacements(layer, calls)
     if isinstance(layer, MULTI_HEAD):
-        return {"_compute_attention": _through_compute_attention(layer, calls)}
-    return {"_apply_scores": _through_apply_scores(layer, calls)}
+        own = {"_compute_attention": _through_compute_attention(layer, calls)}
+        if type(layer).call in (kind.call for kind in MULTI_HEAD):
+            return own
+        # a subclass with a call of its own, which may never come to the seam
+        return own | {"call": softmax_seam.through_call(layer, calls, normalizers_heard)}
+    if isinstance(layer, keras.layers.Attention):
+        return {"_apply_scores": _through_apply_scores(layer, calls)}
+    return {"call": softmax_seam.through_call(layer, calls, normalizers_heard)}
 
 
 def is_functional(layer):
@@ -71,6 +94,64 @@ def _parts(value):
     return []
 
 
+@contextlib.contextmanager
+def normalizers_heard(*, softmax, fused):
+    """Send what Keras' softmax and fused attention make on this thread through two functions.
+
+    Parameters
+    ----------
+    softmax : callable
+        ``softmax(weights, axis)`` gives the weights that are used.
+    fused : callable
+        ``fused(context, query, key, value, allowed, options)`` gives the context that is used.
+    """
+    here, nn = threading.get_ident(), backend.nn
+    homes = [(nn, "softmax"), (nn, "dot_product_attention")]
+    if hasattr(nn, "tf"):
+        homes.append((nn.tf.nn, "softmax"))  # TensorFlow's own, which layers may call past Keras
+    inside = []
+
+    def outermost(as_it_is, heard):
+        def stand_in(*args, **kwargs):
+            made_here = not inside and threading.get_ident() == here and not getattr(SEEN_ELSEWHERE, "now", False)
+            inside.append(stand_in)
+            try:
+                made = as_it_is(*args, **kwargs)
+                return heard(made, *args, **kwargs) if made_here else made
+            finally:
+                inside.pop()
+
+        return stand_in
+
+    def of_softmax(made, x=None, axis=-1, **_):
+        return softmax(made, -1 if axis is None else axis)
+
+    def of_fused(made, query, key, value, bias=None, mask=None, scale=None, is_causal=False, **options):
+        allowed = _allowed(query, key, mask, is_causal)
+        cap = options.get("attn_logits_soft_cap")
+        return fused(made, query, key, value, allowed, {"scale": scale, "bias": bias, "soft_cap": cap})
+
+    with NORMALIZERS:
+        before = [getattr(module, name) for module, name in homes]
+        for (module, name), as_it_is in zip(homes, before, strict=True):
+            setattr(module, name, outermost(as_it_is, of_fused if name == "dot_product_attention" else of_softmax))
+        try:
+            yield
+        finally:
+            for (module, name), as_it_is in zip(homes, before, strict=True):
+                setattr(module, name, as_it_is)
+
+
+@contextlib.contextmanager
+def normalizers_left_alone():
+    """No softmax inside the block is a call: its layer has another seam, which tells of it."""
+    SEEN_ELSEWHERE.now = True
+    try:
+        yield
+    finally:
+        SEEN_ELSEWHERE.now = False
+
+
 def _through_apply_scores(layer, calls):
     as_it_is = layer._apply_scores
 
@@ -95,13 +176,15 @@ def _through_compute_attention(layer, calls):
 
     def compute_attention(query, key, value, attention_mask=None, training=None, *args, **kwargs):
         calls.begin()
-        context, weights = as_it_is(query, key, value, attention_mask, training, *args, **kwargs)
+        with normalizers_left_alone():
+            context, weights = as_it_is(query, key, value, attention_mask, training, *args, **kwargs)
         if len(query.shape) != 4:  # over several axes at once: no map, which whoever asks for it is told
             calls.see(Seen(weights, values=lambda: None))
             return context, weights
         allowed = _allowed(query, key, attention_mask, kwargs.get("use_causal_mask", False))
         if weights is None:  # the fused path keeps its weights to itself
-            weights = _fused_weights(layer, query, key, allowed)
+            with normalizers_left_alone():
+                weights = _fused_weights(layer, query, key, allowed)
         if calls.will_change:
             weights = calls.changed(weights, allowed)
             dropped = layer._dropout_layer(weights, training=training) if layer.dropout else weights
@@ -132,10 +215,7 @@ def _fused_weights(layer, query, key, allowed):
     """
     is_multi_head = isinstance(layer, keras.layers.MultiHeadAttention)
     scale = layer._inverse_sqrt_key_dim if is_multi_head else layer._inverse_sqrt_head_dim
-    scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32") * scale
-    if allowed is not None:
-        scores = ops.where(allowed, scores, -1e30)
-    return ops.cast(ops.softmax(scores, axis=-1), query.dtype)
+    return softmax_seam.weights_of_fused(query, key, allowed, scale=scale)
 
 
 def _values_at_the_output(layer, value):

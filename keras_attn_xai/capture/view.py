@@ -164,7 +164,8 @@ def opened(model, asker):
     if not attention_layers(model):
         raise ModelError(
             f"The model '{model.name}' has no attention layer: nothing in it is one of keras_attn_xai.layers, "
-            "keras.layers.Attention, AdditiveAttention, MultiHeadAttention or GroupQueryAttention."
+            "keras.layers.Attention, AdditiveAttention, MultiHeadAttention or GroupQueryAttention, and no other "
+            "layer's class has attention in its name."
         )
     refuse_unbuilt_sequential(model)
     return model, None, {}
