@@ -5,7 +5,7 @@ layer                      seen in         changed in        the weights are
 =========================  ==============  ================  =========================================
 ``AttentionLayer``         ``attend``      ``attend_block``  (B, T, S), with heads (B, H, T, S)
 ``AttentionPooling``       ``attend``      ``weigh``         a map of one query, a query a hop, a head
-``AttentionDecoder``       ``attend_all``  ``_attend``   (B, T, S) of all steps, (B, S) of one
+``AttentionDecoder``       ``attend_all``  ``attend_step``   (B, T, S) of all steps, (B, S) of one
 =========================  ==============  ================  =========================================
 
 Each function returns the methods that stand in for the layer's own, by name.
@@ -85,9 +85,9 @@ def _changed(calls, layer, attended, value, mask, rows, *, narrower, training):
 def _values_of_attention(layer, value, head_mask):
     if not isinstance(layer, MultiHeadAttention):
         return ops.expand_dims(value, 1)
-    heads = layer._shared(heads_first(layer.value_dense(value)))  # (B, H, S, V)
+    heads = layer.shared_heads(heads_first(layer.value_dense(value)))  # (B, H, S, V)
     if head_mask is not None:
-        heads = heads * layer._gates(head_mask, heads)
+        heads = heads * layer.gates(head_mask, heads)
     return ops.einsum("bhsv,hvd->bhsd", heads, output_kernel(layer.name, layer.output_dense, heads.dtype))
 
 
@@ -151,7 +151,7 @@ def _values_of_pooling(layer, inputs):
 
 
 def _of_decoder(layer, calls):
-    all_as_it_is, step_as_it_is = layer.attend_all, layer._attend
+    all_as_it_is, step_as_it_is = layer.attend_all, layer.attend_step
 
     def attend_all(inputs, memory, *, mask=None, memory_mask=None, **kwargs):
         calls.begin()
@@ -161,7 +161,7 @@ def _of_decoder(layer, calls):
         calls.see(Seen(decoded.weights[:, None], lambda: values, allowed, query_allowed=mask))
         return decoded
 
-    def _attend(query, state, kept):
+    def attend_step(query, state, kept=None):
         attended = step_as_it_is(query, state, kept)
         if not calls.will_change:
             return attended
@@ -173,4 +173,4 @@ def _of_decoder(layer, calls):
         context = functional.weighted_sum(dropped[:, None], state.memory)[:, 0]
         return attended._replace(context=ops.cast(context, layer.compute_dtype), weights=weights, dropped=dropped)
 
-    return {"attend_all": attend_all, "_attend": _attend}
+    return {"attend_all": attend_all, "attend_step": attend_step}

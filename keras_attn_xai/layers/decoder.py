@@ -323,11 +323,11 @@ class AttentionDecoder(keras.layers.Layer):
         inputs = [ops.cast(ops.convert_to_tensor(inputs), self.compute_dtype)]
         fed = [carried.output if self.vector_units else carried.context] if self.input_feeding else []
         if self.order == "previous":
-            attended = self._attend(decoder_state.shown_state(self.cell, carried.cell), state, kept)
+            attended = self.attend_step(decoder_state.shown_state(self.cell, carried.cell), state, kept)
             inputs.append(attended.context)
         shown, cell = decoder_state.step_cell(self.cell, ops.concatenate(inputs + fed, axis=-1), carried.cell, training)
         if self.order == "current":
-            attended = self._attend(shown, state, kept)
+            attended = self.attend_step(shown, state, kept)
         output = ops.cast(shown, self.compute_dtype)
         if self.vector_units:
             output = self.vector_dense(ops.concatenate([attended.context, output], axis=-1))
@@ -337,8 +337,23 @@ class AttentionDecoder(keras.layers.Layer):
         after = Carried(carried.position + 1, output, attended.context, alignment, shown, coverage, cell)
         return DecoderStep(output, attended.weights, state._replace(carried=after))
 
-    def _attend(self, query, state, kept):
-        """Attended of one query (B, units): context (B, V), and scores, weights and dropped weights (B, S)."""
+    def attend_step(self, query, state, kept=None):
+        """Attention of one step.
+
+        Capture wraps this method to change the weights before they meet the memory, so every step runs it.
+
+        Parameters
+        ----------
+        query : tensor (B, units)
+        state : DecoderState
+        kept : tensor (B, S), optional
+            As in `step`.
+
+        Returns
+        -------
+        Attended
+            Context (B, V), and scores, weights and dropped weights (B, S).
+        """
         query = ops.expand_dims(ops.cast(query, self.compute_dtype), 1)
         keys = state.keys
         if self.coverage or self.location_filters:

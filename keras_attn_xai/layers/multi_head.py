@@ -166,14 +166,14 @@ class MultiHeadAttention(ProjectedAttention):
 
     def attend(self, query, value, keys, *, mask=None, score_bias=None, head_mask=None, **options):
         query = heads_first(self.query_dense(query))  # (B, H, T, K)
-        keys, value = (self._shared(heads_first(one)) for one in (keys, self.value_dense(value)))
+        keys, value = (self.shared_heads(heads_first(one)) for one in (keys, self.value_dense(value)))
         mask = mask if mask is None else ops.expand_dims(mask, 1)
         if score_bias is not None and len(score_bias.shape) == 3:
             score_bias = ops.expand_dims(score_bias, 1)
         attended = super().attend(query, value, keys, mask=mask, score_bias=score_bias, **options)
         context = attended.context  # (B, H, T, V)
         if head_mask is not None:
-            context = context * self._gates(head_mask, context)
+            context = context * self.gates(head_mask, context)
         return attended._replace(context=self.output_dense(ops.swapaxes(context, 1, 2)))
 
     def attend_block(self, query, value, keys, *, rows, score_bias=None, **options):
@@ -186,12 +186,13 @@ class MultiHeadAttention(ProjectedAttention):
     def score(self, query, keys):
         return functional.dot_scores(query, keys, scale=1 / math.sqrt(self.key_dim))
 
-    def _shared(self, heads):
-        """Keys or values (B, G, S, K) once for each head of the queries."""
+    def shared_heads(self, heads):
+        """Keys or values (B, G, S, K) once for each head of the queries, (B, H, S, K)."""
         groups = self.num_key_value_heads or self.num_heads
         return heads if groups == self.num_heads else ops.repeat(heads, self.num_heads // groups, axis=1)
 
-    def _gates(self, head_mask, context):
+    def gates(self, head_mask, context):
+        """``head_mask`` as it multiplies what each head gives, (B, H, T, V): a tensor (B, H, 1, 1) or (1, H, 1, 1)."""
         gates = ops.cast(arguments.as_tensor(head_mask), context.dtype)
         rows = (1, context.shape[0], self.num_heads)[-len(gates.shape) :] if len(gates.shape) in (1, 2) else ()
         if not rows or not all(map(arguments.agree, gates.shape, rows)):

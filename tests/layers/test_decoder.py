@@ -209,6 +209,19 @@ def test_steps_are_the_call(variant, cell):
     same(array(state.carried.coverage), weights.sum(axis=1), atol=1e-5)
 
 
+@every_variant
+def test_what_a_step_attended_to_can_be_asked_for(variant):
+    """`attend_step` is the name by which capture changes the weights of a step."""
+    _, memory, query = tensors()
+    decoder = make(variant)
+    decoder(*tensors()[:2], memory_mask=KEPT)
+    attended = decoder.attend_step(query, decoder.begin(memory, KEPT))
+    context, weights = array(attended.context), array(attended.weights)
+    assert (weights[~KEPT] == 0).all()
+    same(context, np.einsum("bs,bsv->bv", weights, memory), atol=1e-5)
+    assert weights.shape == array(attended.scores).shape == array(attended.dropped).shape == (B, S)
+
+
 def test_keys_are_projected_once(monkeypatch):
     inputs, memory, _ = tensors()
     decoder = make()

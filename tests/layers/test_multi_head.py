@@ -161,3 +161,15 @@ def test_a_keras_layer_with_several_axes_of_features_is_refused():
     theirs(*tensors())
     with pytest.raises(ArgumentError, match=r"output_shape=\(2, 3\)"):
         MultiHeadAttention.from_keras(theirs)
+
+
+def test_what_heads_share_and_what_gates_them_can_be_asked_for():
+    """Names by which capture brings out the values of each head."""
+    layer = MultiHeadAttention(6, 3, num_key_value_heads=2)
+    grouped = np.arange(B * 2 * S * 3, dtype="float32").reshape(B, 2, S, 3)
+    same(array(layer.shared_heads(grouped)), np.repeat(grouped, 3, axis=1))
+    heads = np.zeros((B, 6, S, 3), "float32")
+    gates = np.arange(6.0, dtype="float32")
+    same(array(layer.gates(gates, heads)), gates.reshape(1, 6, 1, 1))
+    with pytest.raises(ShapeError, match=r"head_mask must have shape \(heads,\) = \(6,\)"):
+        layer.gates(gates[1:], heads)
