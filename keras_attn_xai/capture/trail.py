@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from keras_attn_xai.capture import seams
-from keras_attn_xai.capture.locate import named_layers
+from keras_attn_xai.capture.locate import attention_layers, named_layers
 from keras_attn_xai.capture.padding import SMALL_VOCABULARY, Padding, real_of_ids
 from keras_attn_xai.layers.keras_mask import attached_mask
 
@@ -75,6 +75,7 @@ class Trail:
         self.calls = {}  # call name -> AttentionCall
         self.known = {}  # id of a tensor -> Known
         self.frames = []
+        self.attention = set()  # ids of the model's attention layers
         self.paused = False
 
     def begin(self, tensor, padding):
@@ -93,7 +94,7 @@ class Trail:
                 return call(*args, **kwargs)
             frame = Frame(name, layer, tensors, [])
             before = [self.read(tensor) for tensor in tensors]
-            streams = self.streams_of(frame, call, args, kwargs) if seams.seam(layer) else None
+            streams = self.streams_of(frame, call, args, kwargs) if id(layer) in self.attention else None
             recorded = set(self.weights)
             self.frames.append(frame)
             try:
@@ -183,39 +184,37 @@ class Trail:
     def streams_of(self, frame, call, args, kwargs):
         """Query, value and key of an attention call with their padding, and the masks it was given."""
         arguments = inspect.signature(call).bind(*args, **kwargs).arguments
-        streams, masks = [], []
+        streams, masks = {}, []
         for name, value in arguments.items():
             values = list(value.values()) if name == "kwargs" else [value]
             if "mask" in name and name != "query_mask":
                 masks += real_tensors(values)
             elif not any(word in name for word in NOT_STREAMS):
-                streams += [tensor for tensor in real_tensors(values) if len(tensor.shape) > 2]
-        travelling = {id(attached_mask(stream)) for stream in streams}
+                streams[name] = [tensor for tensor in real_tensors(values) if len(tensor.shape) > 2]
+        queries, keys = queries_and_keys(streams)
+        travelling = {id(attached_mask(stream)) for stream in (*queries, *keys)}
         masks = [keras.ops.convert_to_numpy(mask) for mask in masks if id(mask) not in travelling]
-        return [(stream, self.read(stream)) for stream in streams], tuple(masks)
+        return *([(one, self.read(one)) for one in ones] for ones in (queries, keys)), tuple(masks)
 
     def note_attention(self, frame, arguments, calls):
         """Remember the padding that one call of attention met."""
-        streams, masks = arguments
+        *streams, masks = arguments
         for call in calls:
-            queries, keys = self.weights[call].shape[-2:]
-            key = [padding for stream, padding in streams[1:3] or streams if stream.shape[1] == keys]
-            query = [padding for stream, padding in streams[:1] if stream.shape[1] == queries]
-            self.calls[call] = AttentionCall(
-                frame.layer,
-                frame.name,
-                next((one for one in query if one is not None), None),
-                next((one for one in reversed(key) if one is not None), None),
-                masks,
-            )
+            fitting = [
+                [padding for stream, padding in ones if stream.shape[1] == size and padding is not None]
+                for ones, size in zip(streams, self.weights[call].shape[-2:], strict=True)
+            ]
+            query, key = (next(iter(ones), None) for ones in fitting)
+            self.calls[call] = AttentionCall(frame.layer, frame.name, query, key, masks)
 
 
 @contextlib.contextmanager
 def following(model, trail):
     """Let ``trail`` watch every layer and operation of the model inside the block; they are put back after it."""
     before = []
+    trail.attention = {id(layer) for _, layer in attention_layers(model)}
     try:
-        for name, part in watched(model):
+        for name, part in watched(model, trail.attention):
             before.append((part, part.__dict__.get("call")))
             part.__dict__["call"] = trail.followed(name, part)  # past Keras' attribute tracking
         yield trail
@@ -226,13 +225,13 @@ def following(model, trail):
                 part.__dict__["call"] = call
 
 
-def watched(model):
+def watched(model, attention=()):
     """The model, its layers and operations, each once and with a name; attention is not looked into."""
     found, whole = {id(model): (model.name, model)}, list[str]()
     for name, layer in named_layers(model):
-        if not any(name.startswith(f"{attention}/") for attention in whole):
+        if not any(name.startswith(f"{one}/") for one in whole):
             found.setdefault(id(layer), (name, layer))
-            if seams.seam(layer):
+            if id(layer) in attention:
                 whole.append(name)
     for name, layer in list(found.values()):
         prefix = "" if layer is model else f"{name}/"
@@ -257,6 +256,25 @@ def same_positions(tensor, output):
     """Whether ``output`` can have its positions from ``tensor``: as many rows and positions, no fewer axes."""
     shape, other = tuple(tensor.shape), tuple(output.shape)
     return 2 <= len(shape) <= len(other) and shape[:2] == other[:2]
+
+
+def queries_and_keys(streams):
+    """Which tensors of an attention call are queries, and which keys or values.
+
+    Parameters
+    ----------
+    streams : dict of str to list of tensors
+        By argument. Names that begin with q, k and v say what they are; else the query comes first, and what
+        is alone is both.
+    """
+    by_letter = {letter: [] for letter in "qkv"}
+    for name, tensors in streams.items():
+        by_letter.get("" if name == "kwargs" else name[:1].lower(), []).extend(tensors)
+    keys = by_letter["k"] + by_letter["v"]
+    if by_letter["q"]:
+        return by_letter["q"], keys or by_letter["q"]
+    flat = [tensor for tensors in streams.values() for tensor in tensors]
+    return flat[:1], flat[2:3] + flat[1:2] or flat
 
 
 def joined_padding(frame, before, output):
