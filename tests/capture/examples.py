@@ -6,12 +6,21 @@ import keras
 import numpy as np
 from keras import layers as keras_layers
 
-from keras_attn_xai.layers import BahdanauAttention, LuongAttention, ScaledDotProductAttention
+from keras_attn_xai.layers import (
+    AttentionDecoder,
+    AttentionPooling,
+    BahdanauAttention,
+    HierarchicalAttention,
+    LuongAttention,
+    MultiHeadAttention,
+    ScaledDotProductAttention,
+)
 
 B, H, T, S, D = 2, 3, 5, 7, 11  # every axis its own prime
 QUERY = np.random.default_rng(1).normal(size=(B, T, D)).astype("float32")
 MEMORY = np.random.default_rng(2).normal(size=(B, S, D)).astype("float32")
 IDS = np.array([[3, 1, 4, 0, 0], [0, 0, 0, 0, 0]])  # the second row is padding only
+DOCUMENTS = np.random.default_rng(3).normal(size=(B, T, S, D)).astype("float32")
 MODELS = {}
 
 
@@ -51,6 +60,9 @@ class Block(keras_layers.Layer):
     def call(self, x):
         return x + self.attention(x, x)
 
+    def compute_output_shape(self, shape):
+        return shape
+
 
 @keras.saving.register_keras_serializable(package="tests")
 class Stack(keras.Model):
@@ -72,6 +84,38 @@ class Stack(keras.Model):
         for block in self.blocks:
             x = block(x)
         return self.head(self.levels[0][0](x))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Tower(keras_layers.Layer):
+    """Layers inside layers inside a layer, by attribute and in a list."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = Block()
+        self.others = [Block(name="named")]
+
+    def build(self, shape):
+        self.first.build(shape)
+        self.others[0].build(shape)
+
+    def call(self, x):
+        return self.others[0](self.first(x))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Mixed(keras.Model):
+    """Subclassed around a Sequential and a Functional."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        luong = LuongAttention(return_weights=False, name="luong")
+        self.start = keras.Sequential([keras.Input((None, D)), luong], name="start")
+        x = keras.Input((None, D))
+        self.graph = keras.Model(x, mha(name="mha")(x, x), name="graph")
+
+    def call(self, x):
+        return self.graph(self.start(x))
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -120,6 +164,17 @@ def nested():
 
 
 @example
+def nested_twice():
+    x = keras.Input((None, D))
+    inner = keras.Model(x, mha(name="mha")(x, x), name="inner")
+    y = keras.Input((None, D))
+    middle = keras.Model(y, inner(inner(y)), name="middle")
+    z = keras.Input((None, D))
+    calls = ["middle/inner/mha", *(f"middle/inner/mha#{i}" for i in (1, 2, 3))]
+    return Example(keras.Model(z, middle(middle(z))), QUERY, ["output"], dict.fromkeys(calls, (H, T, T)))
+
+
+@example
 def subclassed():
     maps = {"blocks/0/attention": (H, T, T), "blocks/1/attention": (H, T, T), "levels/0/0": (1, T, T)}
     return Example(Stack(), QUERY, ["output"], maps)
@@ -136,6 +191,26 @@ def subclassed_layers_in_a_functional():
     y = Block(name="second")(Block(name="first")(x))
     maps = {"first/attention": (H, T, T), "second/attention": (H, T, T)}
     return Example(keras.Model(x, y), QUERY, ["output"], maps)
+
+
+@example
+def layers_inside_layers():
+    x = keras.Input((None, D))
+    maps = {"tower/first/attention": (H, T, T), "tower/named/attention": (H, T, T)}
+    return Example(keras.Model(x, Tower(name="tower")(x)), QUERY, ["output"], maps)
+
+
+@example
+def mixed():
+    x = keras.Input((None, D))
+    y = Block(name="block")(Mixed(name="mixed")(x))
+    maps = {"mixed/start/luong": (1, T, T), "mixed/graph/mha": (H, T, T), "block/attention": (H, T, T)}
+    return Example(keras.Model(x, y), QUERY, ["output"], maps)
+
+
+@example
+def subclassed_around_others():
+    return Example(Mixed(), QUERY, ["output"], {"start/luong": (1, T, T), "graph/mha": (H, T, T)})
 
 
 @example
@@ -192,6 +267,65 @@ def keras_grouped_queries():
     query, memory = pair()
     y = keras_layers.GroupQueryAttention(2, 6, 3, name="grouped")(query, memory)
     return Example(keras.Model([query, memory], y), [QUERY, MEMORY], ["output"], {"grouped": (6, T, S)})
+
+
+@example
+def known_lengths():
+    query, memory = keras.Input((T, D)), keras.Input((S, D))
+    y = mha(name="mha")(query, memory)
+    y = keras_layers.Attention(name="attention")([y, memory])
+    y, _ = LuongAttention(name="luong")(y, memory)
+    maps = {"mha": (H, T, S), "attention": (1, T, S), "luong": (1, T, S)}
+    return Example(keras.Model([query, memory], y), [QUERY, MEMORY], ["output"], maps)
+
+
+@example
+def our_heads():
+    query, memory = pair()
+    y = MultiHeadAttention(6, 2, num_key_value_heads=3, return_weights=False, name="heads")(query, memory)
+    return Example(keras.Model([query, memory], y), [QUERY, MEMORY], ["output"], {"heads": (6, T, S)})
+
+
+@example
+def pooling():
+    x = keras.Input((None, D))
+    hops, _ = AttentionPooling("multi_hop", hops=H, name="hops")(x)
+    vector, _ = AttentionPooling("gated", name="pooling")(x)
+    model = keras.Model(x, keras_layers.Concatenate()([keras_layers.Flatten()(hops), vector]))
+    return Example(model, QUERY, ["output"], {"hops": (1, H, T), "pooling": (1, 1, T)})
+
+
+@example
+def hierarchical():
+    x = keras.Input((None, None, D))
+    y = HierarchicalAttention(return_weights=False, name="document")(x)
+    maps = {"document/word_pooling": (1, T, S), "document/sentence_pooling": (1, 1, T)}
+    return Example(keras.Model(x, y), DOCUMENTS, ["output"], maps)
+
+
+@example
+def decoder():
+    query, memory = pair()
+    decode = AttentionDecoder(keras_layers.GRUCell(3), BahdanauAttention(3), return_weights=False, name="decoder")
+    model = keras.Model({"query": query, "memory": memory}, decode(query, memory))
+    return Example(model, {"query": QUERY, "memory": MEMORY}, ["output"], {"decoder": (1, T, S)})
+
+
+@example
+def recurrent_around():
+    x = keras.Input((T, D))
+    y = keras_layers.Bidirectional(keras_layers.LSTM(3, return_sequences=True), name="both")(x)
+    y = BahdanauAttention(3, return_weights=False, name="own")(y)
+    y = keras_layers.TimeDistributed(keras_layers.Dense(2), name="each")(y)
+    return Example(keras.Model(x, y), QUERY, ["output"], {"own": (1, T, T)})
+
+
+@example
+def inside_time_distributed():
+    documents = keras.Input((2, S, D))  # a known number of sentences: a call each
+    y = keras_layers.TimeDistributed(Block(), name="each")(documents)
+    maps = {"each/layer/attention": (H, S, S), "each/layer/attention#1": (H, S, S)}
+    return Example(keras.Model(documents, y), DOCUMENTS[:, :2], ["output"], maps)
 
 
 @example
