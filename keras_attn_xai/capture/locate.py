@@ -75,6 +75,5 @@ def _named_parts(container):
 
 def made_up(layer):
     """Whether the layer's name is one Keras counted up, like ``multi_head_attention_3``."""
-    kind = getattr(layer, "stands_for", type(layer))  # a repaired layer was named as what it stands for
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.__name__).lower()
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
     return re.fullmatch(re.escape(snake) + r"(_\d+)?", layer.name) is not None

@@ -61,23 +61,23 @@ def _over_keys(attention_mask, *masks):
     return merge_masks(attention_mask, *keys)
 
 
-@keras.saving.register_keras_serializable(package="keras_attn_xai")
-class MaskKeepingMultiHeadAttention(_KeepsMasks, keras.layers.MultiHeadAttention):
+# The classes are named as those of Keras, because weights are saved under the names of classes: a saved copy and a
+# saved original read each other's.
+
+
+@keras.saving.register_keras_serializable(package="keras_attn_xai", name="MaskKeepingMultiHeadAttention")
+class MultiHeadAttention(_KeepsMasks, keras.layers.MultiHeadAttention):
     """``keras.layers.MultiHeadAttention`` that leaves the masks on the tensors it reads."""
 
-    stands_for = keras.layers.MultiHeadAttention
 
-
-@keras.saving.register_keras_serializable(package="keras_attn_xai")
-class MaskKeepingGroupQueryAttention(_KeepsMasks, keras.layers.GroupQueryAttention):
+@keras.saving.register_keras_serializable(package="keras_attn_xai", name="MaskKeepingGroupQueryAttention")
+class GroupedQueryAttention(_KeepsMasks, keras.layers.GroupQueryAttention):
     """``keras.layers.GroupQueryAttention`` that leaves the masks on the tensors it reads."""
-
-    stands_for = keras.layers.GroupQueryAttention
 
 
 KEEPING = {
-    keras.layers.MultiHeadAttention: MaskKeepingMultiHeadAttention,
-    keras.layers.GroupQueryAttention: MaskKeepingGroupQueryAttention,
+    keras.layers.MultiHeadAttention: MultiHeadAttention,
+    keras.layers.GroupQueryAttention: GroupedQueryAttention,
 }
 
 

@@ -75,7 +75,8 @@ def repair_masks(model):
                 f"The model '{model.name}' cannot be copied: made again from its configuration it computes something "
                 f"else. Let {type(model).__name__}.get_config give all arguments of its __init__."
             )
-    for sentence in what_reads_padding(copy):
+        remaining = what_reads_padding(copy)
+    for sentence in remaining:
         warnings.warn(f"repair_masks: {sentence}", MaskWarning, stacklevel=2)
     return copy
 
