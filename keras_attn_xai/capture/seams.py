@@ -8,7 +8,7 @@ layer                                    seam                  the weights are
 =======================================  ====================  ===========================
 ours                                     see ``own_seams``
 ``keras.layers.Attention`` and Additive  ``_apply_scores``     the second result
-``MultiHeadAttention``, ``GroupQuery``   ``_compute_attention`` recomputed on the fused path
+``MultiHeadAttention``, ``GroupQuery``   ``_compute_attention`` the softmax of the fused path
 others that call themselves attention    see ``softmax_seam``  what their softmax makes
 =======================================  ====================  ===========================
 """
@@ -143,6 +143,29 @@ def normalizers_heard(*, softmax, fused):
 
 
 @contextlib.contextmanager
+def softmax_of_tensorflow():
+    """Collect what TensorFlow's softmax makes on this thread: a list of tensors, empty on other backends."""
+    made: list = []
+    if not hasattr(backend.nn, "tf"):
+        yield made
+        return
+    here, nn = threading.get_ident(), backend.nn.tf.nn
+
+    def softmax(*args, **kwargs):
+        weights = as_it_is(*args, **kwargs)
+        if threading.get_ident() == here:
+            made.append(weights)
+        return weights
+
+    with NORMALIZERS:
+        as_it_is, nn.softmax = nn.softmax, softmax
+        try:
+            yield made
+        finally:
+            nn.softmax = as_it_is
+
+
+@contextlib.contextmanager
 def normalizers_left_alone():
     """No softmax inside the block is a call: its layer has another seam, which tells of it."""
     SEEN_ELSEWHERE.now = True
@@ -176,15 +199,16 @@ def _through_compute_attention(layer, calls):
 
     def compute_attention(query, key, value, attention_mask=None, training=None, *args, **kwargs):
         calls.begin()
-        with normalizers_left_alone():
+        with normalizers_left_alone(), softmax_of_tensorflow() as made:
             context, weights = as_it_is(query, key, value, attention_mask, training, *args, **kwargs)
         if len(query.shape) != 4:  # over several axes at once: no map, which whoever asks for it is told
             calls.see(Seen(weights, values=lambda: None))
             return context, weights
         allowed = _allowed(query, key, attention_mask, kwargs.get("use_causal_mask", False))
-        if weights is None:  # the fused path keeps its weights to itself
-            with normalizers_left_alone():
-                weights = _fused_weights(layer, query, key, allowed)
+        if weights is None and len(made) == 1:  # TensorFlow's fused path is made of operations, one of them this
+            weights = ops.cast(made[0], query.dtype)
+        if weights is None:  # others keep their weights to themselves
+            weights = _fused_weights(layer, query, key, allowed)
         if calls.will_change:
             weights = calls.changed(weights, allowed)
             dropped = layer._dropout_layer(weights, training=training) if layer.dropout else weights
