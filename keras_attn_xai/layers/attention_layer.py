@@ -8,6 +8,7 @@ from keras import ops
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.layers import arguments, functional, normalizers, top_weights, weights_regularizers
 from keras_attn_xai.layers.keras_mask import attach_mask, refuse_tuple_inside_sequential
+from keras_attn_xai.layers.quantized_parts import RebuildsQuantizedParts
 from keras_attn_xai.layers.runtime_check import require_a_key_per_row
 
 WEIGHTS_KINDS = ("weights", "scores", "dropped")
@@ -27,7 +28,7 @@ class Attended(NamedTuple):
     positions: object = None  # (B, T, 1), where a layer with a window looked
 
 
-class AttentionLayer(keras.layers.Layer):
+class AttentionLayer(RebuildsQuantizedParts):
     """Base of the attention layers: subclasses say how a query scores a key.
 
     Call it as ``layer(query)``, ``layer(query, value)`` or ``layer(query, value, key)``, or with the
@@ -100,7 +101,7 @@ class AttentionLayer(keras.layers.Layer):
     """
 
     heads = None  # how many, in layers whose weights have an axis for them
-    fixed_features = ()  # which of query, value and key have weights made for their features
+    fixed_features: tuple[str, ...] = ()  # which of query, value and key have weights made for their features
 
     def __init__(
         self,

@@ -16,13 +16,14 @@ from keras_attn_xai.layers import (
 from keras_attn_xai.layers.attention_layer import Attended
 from keras_attn_xai.layers.decoder_state import Carried, Decoded, DecoderState, DecoderStep
 from keras_attn_xai.layers.keras_mask import attach_mask, attached_mask
+from keras_attn_xai.layers.quantized_parts import RebuildsQuantizedParts
 
 ORDERS = ("previous", "current")
 STOP_BIAS = -1.0  # a monotonic attention starts by walking on rather than stopping
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_xai")
-class AttentionDecoder(keras.layers.Layer):
+class AttentionDecoder(RebuildsQuantizedParts):
     """A recurrent decoder that attends to a memory at every step.
 
     ==========  ====================================  ============================  =============================

@@ -17,12 +17,13 @@ from keras_attn_xai.layers.pooling import (
     refuse_mask_beside_lengths,
     refuse_return_attention_scores,
 )
+from keras_attn_xai.layers.quantized_parts import RebuildsQuantizedParts
 
 SUBLAYERS = ("word_pooling", "sentence_pooling", "word_encoder", "sentence_encoder")
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_xai")
-class HierarchicalAttention(keras.layers.Layer):
+class HierarchicalAttention(RebuildsQuantizedParts):
     """A document as one vector: attention over the words of each sentence, then over the sentences.
 
     ``s_i = sum_t a_it h_it`` with ``a_it`` a softmax over the words of sentence i, and ``v = sum_i a_i h_i`` with
