@@ -113,6 +113,9 @@ class LuongAttention(ProjectedAttention):
         self.renormalize = bool(renormalize)
         self.return_positions = bool(return_positions)
         self.attentional_vector = attentional_vector
+        scored, vector = score != "dot", attentional_vector is not None
+        of_query = scored or vector or window == "predictive"
+        self.fixed_features = ("query",) * of_query + ("key",) * scored + ("value",) * vector
 
     def build(self, query_shape, value_shape=None, key_shape=None):
         super().build(query_shape, value_shape, key_shape)
@@ -123,12 +126,6 @@ class LuongAttention(ProjectedAttention):
         if self.attentional_vector is not None:
             sizes = query_shape[-1] + (query_shape if value_shape is None else value_shape)[-1]
             self.context_dense = self.projection(self.attentional_vector, "context", (None, None, sizes))  # W_c
-
-    @property
-    def fixed_features(self):
-        scored, vector = self.score_kind != "dot", self.attentional_vector is not None
-        of_query = scored or vector or self.window == "predictive"
-        return ("query",) * of_query + ("key",) * scored + ("value",) * vector
 
     def check_features(self, query_shape, value_shape, key_shape):
         super().check_features(query_shape, value_shape, key_shape)

@@ -20,7 +20,7 @@ class ProjectedAttention(AttentionLayer):
         See `AttentionLayer`.
     """
 
-    fixed_features = ("query", "key")
+    fixed_features: tuple[str, ...] = ("query", "key")
 
     def __init__(
         self,
