@@ -65,6 +65,27 @@ def test_the_scale_is_still_kept_by_the_layer(name, attribute):
     assert getattr(cls(**arguments), attribute, None) == pytest.approx(2**-0.5), MOVED.format(f"{name}.{attribute}")
 
 
+@pytest.mark.parametrize("name", ["MultiHeadAttention", "GroupQueryAttention"])
+def test_dropout_and_output_projection_are_still_kept_by_the_layer(name):
+    cls, arguments = KERAS_LAYERS[name]
+    layer = cls(**arguments)
+    called(layer)
+    assert isinstance(getattr(layer, "_dropout_layer", None), keras_layers.Dropout), MOVED.format(
+        f"{name}._dropout_layer"
+    )
+    kernel = getattr(getattr(layer, "_output_dense", None), "kernel", None)
+    assert kernel is not None, MOVED.format(f"{name}._output_dense")
+    assert tuple(kernel.shape) == (*{"MultiHeadAttention": (3, 2), "GroupQueryAttention": (4, 2)}[name], 11)
+
+
+def test_tensorflow_still_makes_the_weights_of_fused_attention_with_one_softmax():
+    layer = keras_layers.MultiHeadAttention(3, 2)
+    layer.build(QUERY.shape, VALUE.shape)
+    with seams.softmax_of_tensorflow() as made:
+        layer(QUERY, VALUE)
+    assert [tuple(one.shape) for one in made] == [(2, 3, 5, 7)], MOVED.format("backend.nn.dot_product_attention")
+
+
 def test_layers_still_keep_their_sublayers_in_one_list():
     class Holder(keras.Layer):
         def __init__(self):
