@@ -1,13 +1,14 @@
 """Backbones and tasks of KerasHub, tiny and with random weights: their attention comes out."""
 
 import functools
+import re
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 
-from keras_attn_xai import expose_attention
+from keras_attn_xai.capture import check_masks, expose_attention
 from keras_attn_xai.capture.record import named_outputs
 
 keras_hub = pytest.importorskip("keras_hub", reason="run `make pretrained`, which installs it: keras-hub is not here")
@@ -15,6 +16,8 @@ keras_hub = pytest.importorskip("keras_hub", reason="run `make pretrained`, whic
 pytestmark = [
     # Keras 3.15 reads its variables with np.array, and TensorFlow 2.21 has not brought their __array__ to NumPy 2
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # T5 embeds with mask_zero=True, and its attention takes the mask as an argument
+    pytest.mark.filterwarnings("ignore:Layer '(self|cross)_attention' .of type T5MultiHeadAttention. was passed"),
 ]
 hub = keras_hub.models
 H, T, FRAMES, PATCHES = 3, 5, 7, 16
@@ -62,6 +65,31 @@ def of_words(name, **kwargs):
     return lambda: getattr(hub, name)(**SIZES, **WORDS, **kwargs)
 
 
+def grouped(name, **kwargs):
+    """Decoders whose query heads share keys."""
+    sizes = {"num_layers": 2, "hidden_dim": 12, "intermediate_dim": 13, "num_query_heads": H, "num_key_value_heads": 1}
+    return lambda: getattr(hub, name)(29, **sizes, **kwargs)
+
+
+def many_words(name, **kwargs):
+    return lambda: getattr(hub, name)(29, **SIZES, **kwargs)
+
+
+def segformer():
+    mit = hub.MiTBackbone(
+        layerwise_depths=[1, 1],
+        num_layers=2,
+        layerwise_num_heads=[H, H],
+        layerwise_sr_ratios=[2, 1],
+        max_drop_path_rate=0.0,
+        layerwise_patch_sizes=[7, 3],
+        layerwise_strides=[4, 2],
+        image_shape=(16, 16, 3),
+        hidden_dims=[6, 12],
+    )
+    return hub.SegFormerImageSegmenter(hub.SegFormerBackbone(mit, projection_filters=5), 2)
+
+
 TWICE = [(T, T)] * 2
 CASES = {
     "Albert": Case(of_words("AlbertBackbone", embedding_dim=7), SEGMENTS, TWICE),  # one layer, called twice
@@ -81,13 +109,47 @@ CASES = {
     "Roberta": Case(of_words("RobertaBackbone"), TEXT, TWICE),
     "ViT": Case(vit, IMAGES, [(PATCHES + 1,) * 2] * 2),
     "Whisper": Case(whisper, SPEECH, [*[(FRAMES, FRAMES)] * 2, (T, T), (T, FRAMES), (T, T), (T, FRAMES)]),
+    "Bloom": Case(many_words("BloomBackbone"), TEXT, TWICE),
+    "DINOV3": Case(lambda: hub.DINOV3Backbone(**SIZES, **SQUARE), {"pixel_values": IMAGES}, [(PATCHES + 5,) * 2] * 2),
+    "DebertaV3": Case(of_words("DebertaV3Backbone"), TEXT, TWICE),
+    "Falcon": Case(
+        lambda: hub.FalconBackbone(29, num_layers=2, num_attention_heads=H, hidden_dim=12, intermediate_dim=13),
+        TEXT,
+        TWICE,
+    ),
+    "GPTNeoX": Case(of_words("GPTNeoXBackbone", rotary_percentage=0.5), TEXT, TWICE),
+    "Gemma": Case(grouped("GemmaBackbone", head_dim=4), TEXT, TWICE),
+    "Llama": Case(grouped("LlamaBackbone"), TEXT, TWICE),
+    "Mistral": Case(grouped("MistralBackbone"), TEXT, TWICE),
+    "Phi3": Case(grouped("Phi3Backbone"), TEXT, TWICE),
+    "Qwen3": Case(grouped("Qwen3Backbone", head_dim=4), TEXT, TWICE),
+    "SegFormerImageSegmenter": Case(segformer, IMAGES, [(16, 4), (4, 4)]),
+    "T5": Case(many_words("T5Backbone"), TWO_TEXTS, TWICE * 3),
+    "XLNet": Case(many_words("XLNetBackbone"), SEGMENTS, TWICE),
     "BertTextClassifier": Case(lambda: hub.BertTextClassifier(CASES["Bert"].make(), 2), SEGMENTS, TWICE),
+    "LlamaCausalLM": Case(lambda: hub.LlamaCausalLM(CASES["Llama"].make()), TEXT, TWICE),
     "GPT2CausalLM": Case(lambda: hub.GPT2CausalLM(CASES["GPT2"].make()), TEXT, TWICE),
     "BartSeq2SeqLM": Case(lambda: hub.BartSeq2SeqLM(CASES["Bart"].make()), TWO_TEXTS, TWICE * 3),
     "ViTImageClassifier": Case(lambda: hub.ViTImageClassifier(vit(), 2), IMAGES, [(PATCHES + 1,) * 2] * 2),
 }
-PADDED = {name for name, case in CASES.items() if isinstance(case.inputs, dict) and "images" not in case.inputs}
-CAUSAL = {"GPT2", "OPT", "GPT2CausalLM"}
+PADDED = {
+    name for name, case in CASES.items() if any(case.inputs is one for one in (TEXT, SEGMENTS, TWO_TEXTS, SPEECH))
+}
+PADDED -= {"XLNet"}  # it reshapes its mask where it ought to transpose it: the rows of a batch get each other's
+CAUSAL = {
+    "Bloom",
+    "Falcon",
+    "GPT2",
+    "GPT2CausalLM",
+    "GPTNeoX",
+    "Gemma",
+    "Llama",
+    "LlamaCausalLM",
+    "Mistral",
+    "OPT",
+    "Phi3",
+    "Qwen3",
+}
 every_model = pytest.mark.parametrize("name", CASES)
 
 
@@ -138,3 +200,19 @@ def test_the_maps_are_the_scores_that_the_layer_returns_when_asked():
     for i, weights in enumerate(maps.values()):
         x, expected = model.get_layer(f"transformer_layer_{i}")(x, padding_mask=KEPT, return_attention_scores=True)
         np.testing.assert_allclose(weights, expected, atol=1e-6, rtol=0)
+
+
+LEAKS = {  # their masks are (B, 1, T, 1), over the queries: every key is read
+    "ESM": lambda: hub.ESMBackbone(29, **SIZES),
+    "RoformerV2": lambda: hub.RoformerV2Backbone(29, head_size=4, **SIZES),
+}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_the_lint_finds_the_padding_that_two_of_them_read(name):
+    inputs = {"token_ids": IDS, "segment_ids": 0 * IDS}
+    model = LEAKS[name]()
+    found = check_masks(model, {one: inputs[one] for one in model.input})
+    assert len(found) == 2
+    for leak, call in zip(found, ("transformer_layer_0", "transformer_layer_1"), strict=True):
+        assert re.match(rf"{call}/attention_layer: .* lands on padded keys \(worst row 1: (39.9|40) %\)", str(leak))
