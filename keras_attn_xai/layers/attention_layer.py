@@ -172,6 +172,7 @@ class AttentionLayer(RebuildsQuantizedParts):
     ):
         value = query if value is None else value
         key = value if key is None else key
+        kept = functional.merge_masks(value_mask, key_mask)  # (B, S)
         mask = functional.merge_masks(
             None if value_mask is None else ops.expand_dims(value_mask, 1),
             None if key_mask is None else ops.expand_dims(key_mask, 1),
@@ -180,8 +181,9 @@ class AttentionLayer(RebuildsQuantizedParts):
         attended = self.attend(
             query,
             value,
-            self.project_keys(key) if projected_keys is None else projected_keys,
+            self.project_keys(self.readable(key, kept)) if projected_keys is None else projected_keys,
             mask=mask,
+            kept=kept,
             score_bias=score_bias,
             use_causal_mask=use_causal_mask,
             training=training,
@@ -190,7 +192,13 @@ class AttentionLayer(RebuildsQuantizedParts):
         self.penalise(attended.weights, query_mask)
         return self.outputs_of(attended)
 
-    def attend(self, query, value, keys, *, mask=None, score_bias=None, use_causal_mask=False, training=None):
+    def readable(self, tensor, kept):
+        """Values or keys (B, S, D) without what stands in positions that ``kept`` (B, S), or None, does not keep."""
+        return functional.without_padding(tensor, kept, fully_masked=self.fully_masked)
+
+    def attend(
+        self, query, value, keys, *, mask=None, kept=None, score_bias=None, use_causal_mask=False, training=None
+    ):
         """One pass over complete inputs; everything computed on the way comes back.
 
         Capture wraps this method, so it runs on every call whatever the layer returns.
@@ -202,6 +210,8 @@ class AttentionLayer(RebuildsQuantizedParts):
         keys : tensor (B, S, U)
             As `project_keys` returns them.
         mask : bool tensor broadcastable to (B, T, S), optional
+        kept : bool tensor (B, S), optional
+            Positions that are no padding: what the value holds elsewhere is not read.
         score_bias, use_causal_mask, training
             As in the call.
 
@@ -210,6 +220,7 @@ class AttentionLayer(RebuildsQuantizedParts):
         Attended
         """
         rows = ops.expand_dims(ops.arange(ops.shape(query)[-2]), 1)  # (T, 1)
+        value = self.readable(value, kept)
 
         def block(queries, rows, keys, value, mask=None, score_bias=None):
             if use_causal_mask:

@@ -290,6 +290,8 @@ class AttentionDecoder(RebuildsQuantizedParts):
         memory = ops.cast(ops.convert_to_tensor(memory), self.compute_dtype)
         mask = ops.ones_like(memory[..., 0], dtype="bool") if memory_mask is None else memory_mask
         mask = arguments.checked_mask(self, "memory_mask", mask, memory)
+        if memory_mask is not None:
+            memory = self.attention.readable(memory, mask)
         dtype = functional.accumulation_dtype(self.compute_dtype)
         decoder_state.forget_dropout(self.cell)
         carried = Carried(

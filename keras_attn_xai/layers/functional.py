@@ -283,6 +283,35 @@ def weighted_sum(weights, value):
     return ops.matmul(weights, value)
 
 
+def without_padding(tensor, mask, *, fully_masked="zero"):
+    """Zeros for what stands in padded positions: a weight of 0 does not take out a NaN, for ``0 * NaN`` is NaN.
+
+    Parameters
+    ----------
+    tensor : tensor (..., S, D)
+    mask : bool tensor (..., S), optional
+        True keeps a position.
+    fully_masked : {"zero", "uniform", "error"}, default "zero"
+        With "uniform" a row without a kept position keeps them all, for it is their mean that it gives.
+
+    Returns
+    -------
+    tensor (..., S, D)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.layers.functional import without_padding
+    >>> np.array(without_padding(np.array([[[1.0], [np.nan]]]), np.array([[True, False]]))).tolist()
+    [[[1.0], [0.0]]]
+    """
+    if mask is None:
+        return tensor
+    if fully_masked == "uniform":
+        mask = ops.logical_or(mask, ops.logical_not(ops.any(mask, axis=-1, keepdims=True)))
+    return ops.where(ops.expand_dims(mask, -1), tensor, 0)
+
+
 def merge_masks(*masks):
     """The conjunction of the masks that are not None, or None.
 

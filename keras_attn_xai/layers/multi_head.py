@@ -164,7 +164,8 @@ class MultiHeadAttention(ProjectedAttention):
             **options,
         )
 
-    def attend(self, query, value, keys, *, mask=None, score_bias=None, head_mask=None, **options):
+    def attend(self, query, value, keys, *, mask=None, kept=None, score_bias=None, head_mask=None, **options):
+        value = self.readable(value, kept)
         query = heads_first(self.query_dense(query))  # (B, H, T, K)
         keys, value = (self.shared_heads(heads_first(one)) for one in (keys, self.value_dense(value)))
         mask = mask if mask is None else ops.expand_dims(mask, 1)

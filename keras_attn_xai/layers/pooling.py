@@ -166,6 +166,7 @@ class AttentionPooling(ProjectedAttention):
         Attended
             Context and weights as the layer returns them; (B, N, V) and (B, N, S) for inputs (B, N, S, V).
         """
+        inputs = functional.without_padding(inputs, mask, fully_masked=self.fully_masked)
         if mask is not None:
             mask = ops.expand_dims(mask, (1, 2) if self.score_kind == "query" else -2)
         kinds = self.weigh(self.position_scores(inputs), mask, training=training)  # scores, weights, dropped

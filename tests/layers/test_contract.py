@@ -264,6 +264,28 @@ def test_padding_does_not_change_the_real_part(case):
 
 
 @every_layer
+@pytest.mark.parametrize("fully_masked", ["zero", "uniform"])
+@pytest.mark.parametrize("masks", ["value_mask", "key_mask", "pairs"])
+def test_padding_may_be_anything_even_nan(case, fully_masked, masks):
+    query, value, key = tensors(case)
+    given = {"key_mask": KEPT} if masks == "key_mask" else {"value_mask": KEPT}
+    if masks == "pairs":
+        given |= {"attention_mask": EVERY_PAIR["attention_mask"], "use_causal_mask": True}
+    layer = case.make(fully_masked=fully_masked)
+    expected = arrays(layer(query, value, key, **given))
+    value[~KEPT], key[~KEPT] = np.nan, np.inf
+    same(arrays(layer(query, value, key, **given)), expected)
+
+
+@every_layer
+def test_a_row_without_keys_still_reads_all_values_where_it_is_uniform(case):
+    query, value, key = tensors(case)
+    layer = case.make(fully_masked="uniform")
+    context, weights = arrays(layer(query, value, key, value_mask=EMPTY_ROW))
+    same(context, case.context(layer, weights, value), atol=1e-4)
+
+
+@every_layer
 def test_causal_removes_the_future(case):
     query, value, key = tensors(case)
     layer = case.make()

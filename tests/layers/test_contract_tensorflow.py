@@ -76,6 +76,19 @@ def test_the_gradient_is_finite_and_zero_only_where_nothing_was_read(case, mask)
             assert (array(gradient)[~mask] == 0).all(), name
 
 
+@every_layer
+def test_nan_in_padding_reaches_no_gradient(case):
+    query, value, key = tensors(case)
+    value[~KEPT], key[~KEPT] = np.nan, np.nan
+    layer, inputs = case.make(), [tf.constant(one) for one in (query, value, key)]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        context, weights = layer(*inputs, value_mask=KEPT)
+        loss = tf.reduce_sum(context**2) + tf.reduce_sum(weights**2)
+    for gradient in tape.gradient(loss, [*inputs, *(weight.value for weight in layer.trainable_weights)]):
+        assert np.isfinite(array(gradient)).all()
+
+
 BLOCKED = [(case, False) for case in CASES] + [(case, True) for case in (CASES[0], CASES[-1])]  # XLA compiles slowly
 
 

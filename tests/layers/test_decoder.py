@@ -262,6 +262,15 @@ def test_padding_does_not_change_the_real_part(variant):
     assert (padded[1][..., 4:] == 0).all()
 
 
+@every_variant
+def test_padding_of_the_memory_may_be_anything_even_nan(variant):
+    inputs, memory, _ = tensors()
+    decoder = make(variant)
+    expected = arrays(decoder(inputs, memory, memory_mask=KEPT))
+    memory[~KEPT] = np.nan
+    same(arrays(decoder(inputs, memory, memory_mask=KEPT)), expected)
+
+
 @pytest.mark.parametrize(("fully_masked", "empty"), [("zero", 0), ("uniform", 1)])
 def test_a_memory_without_a_position_is_what_the_attention_says(fully_masked, empty):
     inputs, memory, _ = tensors()

@@ -343,6 +343,15 @@ def test_padding_does_not_change_the_real_part(case):
 
 
 @every_score
+@pytest.mark.parametrize("fully_masked", ["zero", "uniform"])
+def test_padding_may_be_anything_even_nan(case, fully_masked):
+    x, layer = INPUTS.copy(), case.make(fully_masked=fully_masked)
+    expected = arrays(layer(x, mask=KEPT))
+    x[~KEPT] = np.nan
+    same(arrays(layer(x, mask=KEPT)), expected)
+
+
+@every_score
 def test_a_mask_is_the_same_in_every_spelling(case):
     padded = INPUTS * KEPT[..., None]  # Masking reads zeros
     layer = case.make()
