@@ -32,7 +32,7 @@ def explained(call, share):
         )
     if key.lost is None:
         return (
-            f"The mask of {key.maker} arrives with its keys, and {described(call.layer, call.name)} does not use it.",
+            f"The mask of {key.maker} arrives with its keys, and {described(call.layer, call.name)}, does not use it.",
             f"Pass it on explicitly, or put a layer that uses masks in the place of '{call.name}'.",
         )
     return loss_explained(key, call.name)

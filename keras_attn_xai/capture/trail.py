@@ -267,7 +267,7 @@ def queries_and_keys(streams):
         By argument. Names that begin with q, k and v say what they are; else the query comes first, and what
         is alone is both.
     """
-    by_letter = {letter: [] for letter in "qkv"}
+    by_letter: dict[str, list] = {letter: [] for letter in "qkv"}
     for name, tensors in streams.items():
         by_letter.get("" if name == "kwargs" else name[:1].lower(), []).extend(tensors)
     keys = by_letter["k"] + by_letter["v"]

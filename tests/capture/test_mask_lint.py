@@ -237,6 +237,35 @@ def test_joined_sequences_keep_the_padding_of_both():
     assert leak.share == pytest.approx((2 * REAL) * leak.worst_share / queries)
 
 
+def test_a_vector_with_as_many_features_as_there_are_positions_has_no_padding():
+    ids = keras.Input((S,), dtype="int32")
+    x = keras_layers.Embedding(13, S)(ids)
+    x = keras_layers.RepeatVector(S)(keras_layers.GlobalAveragePooling1D()(x))
+    assert check_masks(keras.Model(ids, mha("mha")(x, x)), IDS) == []
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class OwnAttention(keras_layers.Layer):
+    """Scaled dots in plain operations, value first, that use no mask."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, v, k, q):
+        scores = keras.ops.einsum("btd,bsd->bts", q, k) / D**0.5
+        return keras.ops.matmul(keras.ops.softmax(scores), v)
+
+
+def test_attention_of_somebody_else_is_followed_by_the_names_of_its_arguments():
+    query, ids = keras.Input((T, D), name="query"), ids_input()
+    memory = embedding()(ids)
+    model = keras.Model([query, ids], OwnAttention(name="own")(memory, memory, query))
+    (leak,) = check_masks(model, [QUERY, IDS])
+    assert leak.name == "own"
+    assert "The mask of 'embedding' arrives with its keys, and 'own', an OwnAttention, does not use it" in str(leak)
+
+
 # Inputs that do not fit, and models that raise
 
 

@@ -320,7 +320,8 @@ def test_masks_stay_on_the_tensors_and_the_context_has_the_querys(kind):
     assert (attached_mask(query), attached_mask(value)) == before
     np.testing.assert_array_equal(attached_mask(context), np.ones((B, T), bool))
     given = np.array([[1, 1, 0, 0, 0], [1, 1, 1, 1, 0]], bool)
-    np.testing.assert_array_equal(attached_mask(ours(query, value, query_mask=given)), given)
+    for context in (ours(query, value, query_mask=given), ours(query, value, value, given)):
+        np.testing.assert_array_equal(attached_mask(context), given)
     assert attached_mask(ours(QUERY, value)) is None
 
 
