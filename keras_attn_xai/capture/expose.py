@@ -30,7 +30,8 @@ def expose_attention(model, layers=None, heads=None, *, top_k=None, values=False
         attention call
 
         - ``"attention/<call name>"`` (B, H, T, S), H = 1 for single-head layers; each row sums to 1, or to 0
-          where the layer leaves a row without keys empty. With ``top_k`` (B, H, T, k);
+          where the layer leaves a row without keys empty, or to less where it has a ``top_k`` of its own. With
+          ``top_k`` here (B, H, T, k);
         - with ``top_k``, ``"attention_index/<call name>"`` (B, H, T, k): the keys of those weights;
         - with ``values``, ``"attention_value/<call name>"`` (B, H, S, D): each head's values as they reach the
           layer's output, so that weights times values, summed over heads, plus the output's bias, is that output.

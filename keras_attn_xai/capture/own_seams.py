@@ -48,7 +48,7 @@ def _of_attention(layer, calls):
                 values=lambda: _values_of_attention(layer, value, head_mask),
                 allowed=allowed,
                 query_allowed=_of_itself(mask) if query is value else None,
-                indices=attended.indices,
+                indices=None if attended.indices is None else with_heads(attended.indices),
                 positions=ops.shape(value)[1],
             )
         )

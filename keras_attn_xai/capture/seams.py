@@ -14,6 +14,7 @@ others that call themselves attention    see ``softmax_seam``  what their softma
 """
 
 import contextlib
+import functools
 import threading
 
 import keras
@@ -106,12 +107,14 @@ def normalizers_heard(*, softmax, fused):
         ``fused(context, query, key, value, allowed, options)`` gives the context that is used.
     """
     here, nn = threading.get_ident(), backend.nn
-    homes = [(nn, "softmax"), (nn, "dot_product_attention")]
+    # the layer is heard itself, for it empties rows without a key after its softmax
+    homes = [(nn, "softmax"), (nn, "dot_product_attention"), (keras.layers.Softmax, "call")]
     if hasattr(nn, "tf"):
         homes.append((nn.tf.nn, "softmax"))  # TensorFlow's own, which layers may call past Keras
     inside = []
 
     def outermost(as_it_is, heard):
+        @functools.wraps(as_it_is)
         def stand_in(*args, **kwargs):
             made_here = not inside and threading.get_ident() == here and not getattr(SEEN_ELSEWHERE, "now", False)
             inside.append(stand_in)
@@ -126,6 +129,9 @@ def normalizers_heard(*, softmax, fused):
     def of_softmax(made, x=None, axis=-1, **_):
         return softmax(made, -1 if axis is None else axis)
 
+    def of_layer(made, layer, *_, **__):
+        return softmax(made, layer.axis)
+
     def of_fused(made, query, key, value, bias=None, mask=None, scale=None, is_causal=False, **options):
         allowed = _allowed(query, key, mask, is_causal)
         cap = options.get("attn_logits_soft_cap")
@@ -133,8 +139,9 @@ def normalizers_heard(*, softmax, fused):
 
     with NORMALIZERS:
         before = [getattr(module, name) for module, name in homes]
+        heard = {"dot_product_attention": of_fused, "call": of_layer, "softmax": of_softmax}
         for (module, name), as_it_is in zip(homes, before, strict=True):
-            setattr(module, name, outermost(as_it_is, of_fused if name == "dot_product_attention" else of_softmax))
+            setattr(module, name, outermost(as_it_is, heard[name]))
         try:
             yield
         finally:

@@ -364,3 +364,10 @@ def dropout():
     y = mha(name="mha", dropout=0.5)(x, x)
     y = BahdanauAttention(3, dropout=0.5, return_weights=False, name="own")(y)
     return Example(keras.Model(x, y), QUERY, ["output"], {"mha": (H, T, T), "own": (1, T, T)})
+
+
+@example
+def top_weights():
+    x = keras.Input((None, D))
+    y, _, _ = ScaledDotProductAttention(top_k=2, name="few")(x)
+    return Example(keras.Model(x, y), QUERY, ["output"], {"few": (1, T, T)})

@@ -85,6 +85,9 @@ def test_each_row_is_a_distribution_or_empty(name):
         weights = weights.astype("float32")
         assert (weights >= 0).all(), call
         sums = weights.sum(-1)
+        if name == "top_weights":  # the layer keeps the largest alone
+            assert ((sums > 0) & (sums < 1)).all()
+            continue
         assert (np.isclose(sums, 1, atol=2e-3) | (sums == 0)).all(), call
         if name not in ("padded", "half_precision"):
             assert_same(sums, np.ones_like(sums), atol=1e-5)

@@ -113,6 +113,28 @@ def test_its_weights_are_changed(kind):
     assert_same(intervene(model, {"tutorial": uniform()}).predict(QUERY, verbose=0), mean)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class MaskedAttention(keras_layers.Layer):
+    """Keras' Softmax layer with a mask: it empties the rows that have no key."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.softmax = keras_layers.Softmax()
+
+    def call(self, x):
+        kept = ops.greater(x[..., 0], 0)[:, None, :] & ops.greater(x[..., 0], 0)[:, :, None]
+        return ops.matmul(self.softmax(ops.einsum("btd,bsd->bts", x, x), mask=kept), x)
+
+
+def test_rows_the_layer_empties_are_empty_in_the_map():
+    model = model_of(MaskedAttention(name="masked"))
+    (seen,) = capture_attention(model, QUERY)
+    kept = QUERY[..., 0] > 0
+    assert (seen.weights[:, 0][~kept] == 0).all()
+    assert_same(seen.weights[:, 0].sum(-1), kept.astype("float32"))
+    assert_same(intervene(model, {"masked": set_to(seen.weights)}).predict(QUERY, verbose=0), model(QUERY))
+
+
 def test_groups_and_heads_are_heads():
     model = model_of(GroupedSelfAttn(name="grouped"))
     (seen,) = capture_attention(model, QUERY)
