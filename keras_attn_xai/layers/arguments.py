@@ -118,6 +118,15 @@ def check_features(layer, **shapes):
             )
 
 
+def require_weights(layer, method, shapes):
+    """Say how a layer gets weights, when one of its methods needs them before its first call."""
+    if not layer.built:
+        raise ArgumentError(
+            f"{layer.name}: {method} needs weights, and there are no weights yet: their sizes are those of the inputs. "
+            f"Call the layer once, or build it: layer.build({shapes})."
+        )
+
+
 def same_features(shape, other):
     """Whether two shapes, the second perhaps unknown, end alike."""
     return other is None or agree(shape[-1], other[-1])

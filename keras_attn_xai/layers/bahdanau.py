@@ -67,9 +67,6 @@ class BahdanauAttention(ProjectedAttention):
             length = keras.initializers.Constant(1 / math.sqrt(self.units))
             self.length = self.add_weight(name="length", shape=(), initializer=length)  # g
 
-    def project_keys(self, key):
-        return self.key_dense(key)
-
     def score(self, query, keys):
         v = self.vector_of(self.score_dense, keys.shape[-1])
         if self.normalize:

@@ -286,6 +286,7 @@ class AttentionDecoder(RebuildsQuantizedParts):
         -------
         DecoderState
         """
+        arguments.require_weights(self, "begin", "inputs_shape, memory_shape")
         memory_mask = attached_mask(memory) if memory_mask is None else memory_mask
         memory = ops.cast(ops.convert_to_tensor(memory), self.compute_dtype)
         mask = ops.ones_like(memory[..., 0], dtype="bool") if memory_mask is None else memory_mask

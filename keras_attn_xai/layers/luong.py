@@ -145,7 +145,7 @@ class LuongAttention(ProjectedAttention):
             self.score_dense = self.projection(1, "score", (None, None, None, units))  # v_a
 
     def project_keys(self, key):
-        return key if self.score_kind == "dot" else self.key_dense(key)
+        return key if self.score_kind == "dot" else super().project_keys(key)
 
     def score(self, query, keys):
         if self.score_kind != "concat":

@@ -181,9 +181,6 @@ class MultiHeadAttention(ProjectedAttention):
         score_bias = positions.total(self.position_bias, rows, keys, score_bias)
         return super().attend_block(query, value, keys, rows=rows, score_bias=score_bias, **options)
 
-    def project_keys(self, key):
-        return self.key_dense(key)
-
     def score(self, query, keys):
         return functional.dot_scores(query, keys, scale=1 / math.sqrt(self.key_dim))
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_attn_xai.layers import arguments
 from keras_attn_xai.layers.attention_layer import AttentionLayer
 
 
@@ -42,6 +43,11 @@ class ProjectedAttention(AttentionLayer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
+
+    def project_keys(self, key):
+        """Keys (B, S, K) as `score` takes them; needs weights, so the first call or `build` comes before."""
+        arguments.require_weights(self, "project_keys", "query_shape, value_shape, key_shape")
+        return self.key_dense(key)
 
     def projection(self, units, name, input_shape, *, use_bias=False):
         """A built Dense sublayer; projections live in Dense so that quantisation and LoRA find them."""

@@ -173,6 +173,18 @@ def test_keys_may_be_projected_once_for_all_steps(case):
     same([np.concatenate(one, axis=-2) for one in zip(*steps, strict=True)], expected, atol=1e-5)
 
 
+@every_layer
+def test_keys_projected_by_a_layer_without_weights_get_a_sentence(case):
+    layer, key = case.make(name="fresh"), tensors(case)[2]
+    if case.name in ("luong_dot", "scaled_dot"):  # nothing to learn
+        same(array(layer.project_keys(key)), key)
+        return
+    with pytest.raises(ArgumentError, match=r"fresh: project_keys.*no weights yet.*build\(query_shape, value_shape"):
+        layer.project_keys(key)
+    layer.build(*((B, size, features) for size, features in ((T, D), (S, V), (S, case.key_size))))
+    assert layer.project_keys(key).shape[:2] == (B, S)
+
+
 # Blocks of queries
 
 EVERY_PAIR = {

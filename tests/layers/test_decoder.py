@@ -222,6 +222,12 @@ def test_what_a_step_attended_to_can_be_asked_for(variant):
     assert weights.shape == array(attended.scores).shape == array(attended.dropped).shape == (B, S)
 
 
+def test_a_decoder_without_weights_says_how_it_gets_them():
+    decoder = make(name="fresh")
+    with pytest.raises(ArgumentError, match=r"fresh: begin.*no weights yet.*build\(inputs_shape, memory_shape\)"):
+        decoder.begin(tensors()[1])
+
+
 def test_keys_are_projected_once(monkeypatch):
     inputs, memory, _ = tensors()
     decoder = make()
