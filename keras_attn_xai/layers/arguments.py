@@ -27,11 +27,7 @@ def canonical(layer, query, value, key, kwargs):
         With ``query_mask``, ``value_mask`` and ``key_mask`` (each a bool tensor or None) and without
         ``mask`` and ``lengths``.
     """
-    if "return_attention_scores" in kwargs:
-        raise ArgumentError(
-            f"{layer.name}: return_attention_scores is not a call argument here; the layer returns "
-            "(context, weights) unless it was built with return_weights=False."
-        )
+    refuse_return_attention_scores(layer, kwargs)
     kwargs = dict(kwargs)
     query, value, key = tensors(layer, *split(layer, query, value, key))
     check_shapes(layer, query, value, key)
@@ -62,6 +58,15 @@ def canonical(layer, query, value, key, kwargs):
     check_projected_keys(layer, kwargs.get("projected_keys"), memory)
     check_score_bias(layer, kwargs.get("score_bias"), query, memory)
     return query, value, key, kwargs
+
+
+def refuse_return_attention_scores(layer, kwargs):
+    """Say that the outputs are chosen in the constructor."""
+    if "return_attention_scores" in kwargs:
+        raise ArgumentError(
+            f"{layer.name}: return_attention_scores is not a call argument here; the layer returns its weights "
+            "unless it was built with return_weights=False."
+        )
 
 
 def split(layer, query, value, key):

@@ -29,6 +29,7 @@ def canonical(layer, inputs, memory, initial_state, kwargs):
     kwargs : dict
         With ``mask`` and ``memory_mask``, each a bool tensor or None.
     """
+    arguments.refuse_return_attention_scores(layer, kwargs)
     if memory is None and isinstance(inputs, (list, tuple)) and len(inputs) == 2:
         inputs, memory = inputs
     if memory is None:

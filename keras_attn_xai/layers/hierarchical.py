@@ -15,7 +15,6 @@ from keras_attn_xai.layers.pooling import (
     AttentionPooling,
     fitting_mask,
     refuse_mask_beside_lengths,
-    refuse_return_attention_scores,
 )
 from keras_attn_xai.layers.quantized_parts import RebuildsQuantizedParts
 
@@ -167,7 +166,7 @@ class HierarchicalAttention(RebuildsQuantizedParts):
 
     def __call__(self, inputs, mask=None, lengths=None, **kwargs):
         """Read the mask off the inputs, then call; the inputs keep theirs."""
-        refuse_return_attention_scores(self, kwargs)
+        arguments.refuse_return_attention_scores(self, kwargs)
         inputs = arguments.as_tensor(arguments.only_input(inputs))
         self.check_inputs(inputs)
         arguments.check_features(self, inputs=inputs.shape)

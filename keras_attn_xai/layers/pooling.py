@@ -128,7 +128,7 @@ class AttentionPooling(ProjectedAttention):
 
     def __call__(self, inputs, mask=None, lengths=None, **kwargs):
         """Read the mask off the inputs, then call; the inputs keep theirs."""
-        refuse_return_attention_scores(self, kwargs)
+        arguments.refuse_return_attention_scores(self, kwargs)
         (inputs,) = arguments.tensors(self, arguments.only_input(inputs))
         if len(inputs.shape) != 3:
             raise ShapeError(
@@ -281,15 +281,6 @@ class AttentionPooling(ProjectedAttention):
             "num_heads": self.num_heads,
             "weighted_sequence": self.weighted_sequence,
         }
-
-
-def refuse_return_attention_scores(layer, kwargs):
-    """Say that the outputs are chosen in the constructor."""
-    if "return_attention_scores" in kwargs:
-        raise ArgumentError(
-            f"{layer.name}: return_attention_scores is not a call argument here; the layer returns its weights "
-            "unless it was built with return_weights=False."
-        )
 
 
 def refuse_mask_beside_lengths(layer, mask):

@@ -543,6 +543,8 @@ def test_wrong_tensors_get_a_sentence():
         decoder(inputs, memory, initial)
     with pytest.raises(ShapeError, match=r"\(batch, 17\), \(batch, 17\).*received \(2, 17\), \(2, 3\)"):
         decoder(inputs, memory, [initial, initial[:, :3]])
+    with pytest.raises(ArgumentError, match=r"return_attention_scores is not a call argument.*return_weights=False"):
+        decoder(inputs, memory, return_attention_scores=True)
     with pytest.raises(MaskError, match=r"memory_mask must be boolean"):
         decoder(inputs, memory, memory_mask=KEPT.astype("float32"))
     with pytest.raises(MaskError, match=r"mask must have shape \(batch, positions\) = \(2, 5\); received \(2, 7\)"):
