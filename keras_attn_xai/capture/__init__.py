@@ -4,8 +4,8 @@ from keras_attn_xai.capture.changes import permute, set_to, temperature, uniform
 from keras_attn_xai.capture.expose import expose_attention
 from keras_attn_xai.capture.intervene import intervene
 from keras_attn_xai.capture.maps import capture_attention
-from keras_attn_xai.capture.mask_lint import MaskLeak, check_masks
-from keras_attn_xai.capture.repair import repair_masks
+from keras_attn_xai.capture.masks.lint import MaskLeak, check_masks
+from keras_attn_xai.capture.masks.repair import repair_masks
 
 __all__ = [
     "MaskLeak",

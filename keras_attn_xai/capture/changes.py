@@ -3,6 +3,9 @@
 Shapes: B batch, H heads, T query positions, S key positions.
 """
 
+import math
+from numbers import Real
+
 import keras
 import numpy as np
 from keras import ops
@@ -343,7 +346,7 @@ def temperature(t):
     >>> np.array(temperature(0.5).apply(np.array([[[[0.75, 0.25]]]], "float32"))).round(6)  # squares, 9 to 1
     array([[[[0.9, 0.1]]]], dtype=float32)
     """
-    if not np.isscalar(t) or not 0 < float(t) < np.inf:
+    if not isinstance(t, Real) or not 0 < float(t) < math.inf:
         raise ArgumentError(f"temperature must be a number above 0; received {t!r}.")
     return Temperature(float(t))
 

@@ -5,8 +5,7 @@ from collections import defaultdict
 import keras
 import numpy as np
 
-from keras_attn_xai.capture.seams import is_functional
-from keras_attn_xai.capture.view import input_structure
+from keras_attn_xai.capture.model_inputs import symbolic_inputs
 from keras_attn_xai.errors import ShapeError
 
 
@@ -26,8 +25,8 @@ class Rows:
     """
 
     def __init__(self, model, x):
-        known = isinstance(model, keras.Sequential) or is_functional(model)
-        wanted = keras.tree.flatten(input_structure(model)) if known else None
+        symbolic = symbolic_inputs(model)
+        wanted = None if symbolic is None else keras.tree.flatten(symbolic)
         self._structure, leaves = _leaves(model, x, wanted)
         self.inputs = [_rows_of(leaf) for leaf in leaves]
         counts = sorted({len(rows) for rows in self.inputs})
@@ -80,7 +79,7 @@ def _leaves(model, x, wanted):
         )
     leaves = list(x) if several else [x]
     if wanted is not None:
-        return input_structure(model), leaves
+        return symbolic_inputs(model), leaves
     return ([0] * len(leaves) if several else 0), leaves
 
 
@@ -88,7 +87,7 @@ def _leaves_by_name(model, x, wanted):
     structure = dict.fromkeys(sorted(x), 0)
     if wanted is not None:
         names = [one.name for one in wanted]
-        own = input_structure(model)
+        own = symbolic_inputs(model)
         keys = list(own) if isinstance(own, dict) else names
         if set(x) != set(keys):
             raise ShapeError(f"The model '{model.name}' takes the inputs {', '.join(keys)}; received {', '.join(x)}.")

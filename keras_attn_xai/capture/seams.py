@@ -111,7 +111,7 @@ def normalizers_heard(*, softmax, fused):
     homes = [(nn, "softmax"), (nn, "dot_product_attention"), (keras.layers.Softmax, "call")]
     if hasattr(nn, "tf"):
         homes.append((nn.tf.nn, "softmax"))  # TensorFlow's own, which layers may call past Keras
-    inside = []
+    inside: list = []
 
     def outermost(as_it_is, heard):
         @functools.wraps(as_it_is)

@@ -27,7 +27,7 @@ class Selection:
     """
 
     layers: tuple | None = None
-    heads: object = None
+    heads: tuple | dict | None = None
     top_k: int | None = None
     values: bool = False
 

@@ -4,6 +4,7 @@ import keras
 
 from keras_attn_xai.capture import seams
 from keras_attn_xai.capture.locate import attention_layers
+from keras_attn_xai.capture.model_inputs import symbolic_inputs
 from keras_attn_xai.capture.record import call_with_selection, named_outputs
 from keras_attn_xai.capture.selection import EVERYTHING, Selection
 from keras_attn_xai.errors import ModelError
@@ -124,7 +125,7 @@ def view_of(model, selection, changes, *, name):
         return AttentionView(model, selection, changes, name=name)
     inputs = keras.tree.map_structure(
         lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name),
-        input_structure(model),
+        symbolic_inputs(model),
     )
     return keras.Model(inputs, AttentionCapture(model, selection, changes, name="capture")(inputs), name=name)
 
@@ -177,11 +178,3 @@ def refuse_unbuilt_sequential(model):
         raise ModelError(
             f"The Sequential '{model.name}' does not know its input yet; start it with keras.Input, or call it once."
         )
-
-
-def input_structure(model):
-    """The symbolic inputs of a Functional or built Sequential, in the structure the user calls it with."""
-    if isinstance(model, keras.Sequential):
-        return model.inputs[0]
-    inputs = model.input
-    return inputs[0] if isinstance(inputs, (list, tuple)) and len(inputs) == 1 else inputs

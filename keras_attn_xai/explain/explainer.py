@@ -7,8 +7,9 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_attn_xai.capture.locate import all_layers
+from keras_attn_xai.capture.model_inputs import symbolic_inputs
 from keras_attn_xai.capture.seams import is_functional
-from keras_attn_xai.capture.view import capture_of, input_structure, refuse_unbuilt_sequential
+from keras_attn_xai.capture.view import capture_of, refuse_unbuilt_sequential
 from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
 from keras_attn_xai.explain.methods import METHODS, auto_method, shapley_values
 from keras_attn_xai.explain.sampling import seeded_numpy_random
@@ -246,7 +247,7 @@ class AttentionExplainer:
         fixed = not is_functional(self.model) and not isinstance(self.model, keras.Sequential)
         length = ids.shape[1] if fixed or _length(self.model) is not None else None
         if length not in self._functions:
-            dtype = "int32" if fixed else input_structure(self.model).dtype
+            dtype = "int32" if fixed else symbolic_inputs(self.model).dtype
             function = ValueFunction(
                 self.model,
                 Target(self._target_spec),

@@ -260,7 +260,7 @@ def test_a_decoder_is_changed_at_every_step():
     [
         (lambda: zero(), "needs heads=, pairs= or both"),
         (lambda: temperature(0), "above 0; received 0"),
-        (lambda: temperature("hot"), "above 0|could not convert"),
+        (lambda: temperature("hot"), "above 0; received 'hot'"),
         (lambda: permute("seed"), "seed must be an integer"),
         (lambda: set_to(np.ones(3)), r"received shape \(3,\), dtype float64"),
         (lambda: set_to([[np.nan]]), "finite numbers"),

@@ -11,9 +11,9 @@ from keras import layers as keras_layers
 
 from keras_attn_xai.capture import MaskLeak, check_masks, expose_attention
 from keras_attn_xai.capture.locate import all_layers
+from keras_attn_xai.capture.masks.padding import padding_of_inputs, real_by_zeros
+from keras_attn_xai.capture.masks.trail import watched
 from keras_attn_xai.capture.model_inputs import as_inputs
-from keras_attn_xai.capture.padding import padding_of_inputs, real_by_zeros
-from keras_attn_xai.capture.trail import watched
 from keras_attn_xai.errors import ModelError, ShapeError
 from tests.capture.padded import IDS, PADDED, QUERY, REAL, STEPS, B, D, S, T, embedding, ids_input, mha
 

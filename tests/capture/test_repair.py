@@ -10,7 +10,7 @@ from keras import layers as keras_layers
 
 from keras_attn_xai.capture import check_masks, expose_attention, repair_masks
 from keras_attn_xai.capture.locate import all_layers, attention_layers
-from keras_attn_xai.capture.mask_keeping import (
+from keras_attn_xai.capture.masks.keeping import (
     KEEPING,
     GroupedQueryAttention,
     MultiHeadAttention,

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 
-from keras_attn_xai.capture.mask_causes import described, loss_explained
-from keras_attn_xai.capture.mask_lint import leaks_of, run_with_trail
+from keras_attn_xai.capture.masks.causes import described, loss_explained
+from keras_attn_xai.capture.masks.lint import leaks_of, run_with_trail
+from keras_attn_xai.capture.masks.padding import NOT_WORDS
+from keras_attn_xai.capture.masks.trail import Trail, real_tensors, same_positions
 from keras_attn_xai.capture.model_inputs import as_inputs, symbolic_inputs
-from keras_attn_xai.capture.padding import NOT_WORDS
-from keras_attn_xai.capture.trail import Trail, real_tensors, same_positions
 from keras_attn_xai.layers.keras_mask import attach_mask, attached_mask
 
 POSITIONS, TOLERANCE = 7, 1e-4

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from keras_attn_xai.capture.locate import all_layers, attention_layers
-from keras_attn_xai.capture.mask_causes import explained
+from keras_attn_xai.capture.masks.causes import explained
+from keras_attn_xai.capture.masks.padding import padding_of_inputs
+from keras_attn_xai.capture.masks.trail import Trail, following
 from keras_attn_xai.capture.model_inputs import as_inputs
-from keras_attn_xai.capture.padding import padding_of_inputs
 from keras_attn_xai.capture.record import recording
-from keras_attn_xai.capture.trail import Trail, following
 from keras_attn_xai.errors import ModelError, ShapeError
 
 THRESHOLD = 1e-6  # of the weight: what rounding leaves behind a mask is less

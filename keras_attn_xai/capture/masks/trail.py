@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_attn_xai.capture import seams
 from keras_attn_xai.capture.locate import attention_layers, named_layers
-from keras_attn_xai.capture.padding import SMALL_VOCABULARY, Padding, real_of_ids
+from keras_attn_xai.capture.masks.padding import SMALL_VOCABULARY, Padding, real_of_ids
 from keras_attn_xai.layers.keras_mask import attached_mask
 
 NOT_STREAMS = ("mask", "bias", "projected")  # arguments of attention that are neither query, value nor key

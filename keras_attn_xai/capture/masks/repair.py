@@ -5,11 +5,11 @@ import warnings
 import keras
 
 from keras_attn_xai.capture import seams
-from keras_attn_xai.capture.copying import copied
 from keras_attn_xai.capture.locate import all_layers
-from keras_attn_xai.capture.mask_keeping import KEEPING, keep_masks
-from keras_attn_xai.capture.mask_lint import refuse_without_attention
-from keras_attn_xai.capture.padding_readers import computes_another, what_reads_padding
+from keras_attn_xai.capture.masks.copying import copied
+from keras_attn_xai.capture.masks.keeping import KEEPING, keep_masks
+from keras_attn_xai.capture.masks.lint import refuse_without_attention
+from keras_attn_xai.capture.masks.readers import computes_another, what_reads_padding
 from keras_attn_xai.errors import MaskWarning, ModelError
 
 
