@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLBACKEND ?= Agg
 RUN = $(BIN)/python -m
+PARALLEL = -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-oldest check format lint types docstrings docs wheel contract-jax test-backends notebooks pretrained bench clean
@@ -17,13 +18,13 @@ demo: $(VENV)/demo.stamp  ## Install, train on movie reviews, explain, and write
 	$(BIN)/keras-attn-xai demo
 
 test: $(VENV)/test.stamp  ## Install, and pass the tests (with doctests and the first notebook)
-	$(RUN) pytest tests keras_attn_xai notebooks/01_first_explanation.ipynb
+	$(RUN) pytest $(PARALLEL) --dist loadfile tests keras_attn_xai notebooks/01_first_explanation.ipynb
 
 test-oldest:  ## Pass the tests on the oldest versions setup.cfg allows, in .venv-oldest
 	$(PYTHON) -m venv .venv-oldest
 	$(PYTHON) tests/oldest.py > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install --quiet --editable ".[test]" --constraint .venv-oldest/constraints.txt
-	.venv-oldest/bin/python -m pytest -o filterwarnings=default tests keras_attn_xai  # old libraries warn about new ones
+	.venv-oldest/bin/python -m pytest $(PARALLEL) --dist loadfile -o filterwarnings=default tests keras_attn_xai  # old libraries warn about new ones
 
 check: $(VENV)/check.stamp format-check lint types docstrings docs wheel contract-jax notebooks test  ## All that CI runs; ends in make test
 
@@ -54,12 +55,12 @@ wheel: $(VENV)/check.stamp  ## Build the wheel and check what is in it
 	! grep -E ' (tests|docs|notebooks|benchmarks)/' dist/contents.txt
 
 contract-jax: $(VENV)/check.stamp  ## Run the layers' contract on the JAX backend
-	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) pytest tests/layers/test_contract.py
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) pytest $(PARALLEL) tests/layers/test_contract.py
 
 test-backends: $(VENV)/check.stamp  ## Run all tests of the layers on JAX and, after installing it, on torch
-	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) pytest tests/layers
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(RUN) pytest $(PARALLEL) tests/layers
 	$(BIN)/python -m pip install --quiet "torch>=2.6"
-	KERAS_BACKEND=torch $(RUN) pytest tests/layers
+	KERAS_BACKEND=torch $(RUN) pytest $(PARALLEL) tests/layers
 
 notebooks: $(VENV)/check.stamp  ## Execute the notebooks after the first, which make test executes
 	@others="$(filter-out notebooks/01_%,$(wildcard notebooks/*.ipynb))"; \
