@@ -62,6 +62,9 @@ class AttentionDecoder(RebuildsQuantizedParts):
         Also return the alignment history.
     return_state : bool, default False
         Also return the cell's last states.
+    normalizer, fully_masked, weights_kind, top_k, weights_regularizer, dropout, seed
+        See `AttentionLayer`. None, the default, leaves each as ``attention`` has it; where one is given, the decoder
+        attends with a layer made anew from the configuration of ``attention``, which must not have weights yet.
 
     Call arguments
     --------------
@@ -135,6 +138,13 @@ class AttentionDecoder(RebuildsQuantizedParts):
         monotonic=False,
         return_weights=True,
         return_state=False,
+        normalizer=None,
+        fully_masked=None,
+        weights_kind=None,
+        top_k=None,
+        weights_regularizer=None,
+        dropout=None,
+        seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -144,7 +154,19 @@ class AttentionDecoder(RebuildsQuantizedParts):
         # XLA compiles anew for every T and S; compile(jit_compile=True) still asks for it
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.cell = decoder_arguments.require_cell(cell)
-        self.attention = decoder_arguments.require_single_head(attention)
+        changes = {
+            "normalizer": normalizer,
+            "fully_masked": fully_masked,
+            "weights_kind": weights_kind,
+            "top_k": top_k,
+            "weights_regularizer": weights_regularizer,
+            "dropout": dropout,
+            "seed": seed,
+        }
+        self.attention_changes = tuple(name for name, given in changes.items() if given is not None)
+        self.attention = decoder_arguments.changed_attention(
+            decoder_arguments.require_single_head(attention), {name: changes[name] for name in self.attention_changes}
+        )
         self.order = order
         self.input_feeding = bool(input_feeding)
         if attentional_vector is not None:
@@ -155,10 +177,12 @@ class AttentionDecoder(RebuildsQuantizedParts):
         self.location_filters = decoder_arguments.require_count("location_filters", location_filters)
         self.location_kernel_size = arguments.require_positive_integer("location_kernel_size", location_kernel_size)
         self.monotonic = bool(monotonic)
+        if self.monotonic:
+            decoder_arguments.refuse_what_monotonic_ignores(normalizer=normalizer, fully_masked=fully_masked)
         self.return_weights = bool(return_weights)
         self.return_state = bool(return_state)
         if self.coverage or self.location_filters:
-            decoder_arguments.require_additive(attention, "coverage" if self.coverage else "location_filters")
+            decoder_arguments.require_additive(self.attention, "coverage" if self.coverage else "location_filters")
         shown = decoder_state.output_size(self.cell)
         self.vector_units = shown if attentional_vector is None and order == "current" else attentional_vector
         self.units = shown if self.vector_units is None else self.vector_units
@@ -412,6 +436,7 @@ class AttentionDecoder(RebuildsQuantizedParts):
         )
 
     def get_config(self):
+        of_attention = self.attention.get_config()
         return {
             **super().get_config(),
             "cell": keras.saving.serialize_keras_object(self.cell),
@@ -426,6 +451,10 @@ class AttentionDecoder(RebuildsQuantizedParts):
             "monotonic": self.monotonic,
             "return_weights": self.return_weights,
             "return_state": self.return_state,
+            **{
+                name: of_attention[name] if name in self.attention_changes else None
+                for name in decoder_arguments.OF_ATTENTION
+            },
         }
 
     @classmethod

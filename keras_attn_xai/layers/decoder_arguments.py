@@ -9,6 +9,8 @@ from keras_attn_xai.layers.bahdanau import BahdanauAttention
 from keras_attn_xai.layers.keras_mask import attached_mask
 from keras_attn_xai.layers.luong import LuongAttention
 
+OF_ATTENTION = ("normalizer", "fully_masked", "weights_kind", "top_k", "weights_regularizer", "dropout", "seed")
+
 
 def canonical(layer, inputs, memory, initial_state, kwargs):
     """One form for every call form.
@@ -114,6 +116,54 @@ def require_single_head(attention):
             f"{attention.attentional_vector}) with an attention without one."
         )
     return attention
+
+
+def changed_attention(attention, changes):
+    """The attention with some of its arguments changed, or itself if it has them so.
+
+    Parameters
+    ----------
+    attention : AttentionLayer
+    changes : dict
+        Names of `OF_ATTENTION` and what they shall be.
+
+    Returns
+    -------
+    AttentionLayer
+
+    Raises
+    ------
+    ArgumentError
+        It would change, and has weights, which other layers or a training may count on.
+    """
+    if not changes:
+        return attention
+    other = type(attention).from_config({**attention.get_config(), **changes})
+    different = [name for name in changes if _argument(other, name) != _argument(attention, name)]
+    if not different:
+        return attention
+    if attention.built:
+        wanted = ", ".join(f"{name}={changes[name]!r}" for name in different)
+        raise ArgumentError(
+            f"{', '.join(different)} cannot be changed in '{attention.name}', which already has weights; make it so: "
+            f"{type(attention).__name__}(..., {wanted})."
+        )
+    return other
+
+
+def _argument(attention, name):
+    """An argument as the configuration has it, whether or not its layer is built."""
+    given = attention.get_config()[name]
+    return {key: value for key, value in given.items() if key != "build_config"} if isinstance(given, dict) else given
+
+
+def refuse_what_monotonic_ignores(**given):
+    """A monotonic attention has no normaliser, and gives a memory without a position no weight."""
+    for name, value in given.items():
+        if value is not None and (name, value) != ("fully_masked", "zero"):
+            raise ArgumentError(
+                f"{name}={value!r} has no meaning with monotonic=True, of which the weights are its own."
+            )
 
 
 def require_additive(attention, argument):

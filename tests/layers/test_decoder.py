@@ -1,5 +1,7 @@
 """The recurrent decoder, on any Keras backend: ``keras.ops`` and ``keras.Model`` only."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from keras_attn_xai.layers import (
     ScaledDotProductAttention,
     alignment_state,
     normalizers,
+    weights_regularizers,
 )
 from tests import references
 from tests.layers import decoder_reference
@@ -468,6 +471,52 @@ def test_the_configuration_comes_back_whole(variant):
     assert config["name"] == "named"
     for name, given in VARIANTS[variant].items():
         assert getattr(again, name) == given
+
+
+OF_ATTENTION = {  # every argument that the decoder hands on to its attention, and another value for it
+    "normalizer": "sparsemax",
+    "fully_masked": "uniform",
+    "weights_kind": "scores",
+    "top_k": 2,
+    "weights_regularizer": weights_regularizers.Entropy(0.5),
+    "dropout": 0.5,
+    "seed": 3,
+}
+
+
+@pytest.mark.parametrize(("name", "given"), OF_ATTENTION.items(), ids=OF_ATTENTION)
+def test_the_arguments_of_every_attention_layer_are_taken_by_the_decoder(name, given, tmp_path):
+    attention = BahdanauAttention(U, name="score")
+    decoder = make(attention=attention, **{name: given})
+    twin = make(attention=BahdanauAttention(U, name="score", **{name: given}))
+    assert decoder.attention.get_config() == twin.attention.get_config() != attention.get_config()
+    config = decoder.get_config()
+    default = make(attention=BahdanauAttention(U, name="score")).get_config()
+    assert {other for other in config if config[other] != default[other]} == {"name", "attention", "cell", name}
+    inputs, memory = keras.Input((None, E)), keras.Input((None, V))
+    model = keras.Model([inputs, memory], decoder(inputs, memory))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    same(arrays(again(tensors()[:2])), arrays(model(tensors()[:2])))
+    reloaded = again.layers[-1]
+    for own in OF_ATTENTION:
+        configs = [json.dumps(layer.get_config()[own]) for layer in (reloaded.attention, decoder.attention)]
+        assert configs[0] == configs[1]
+        assert (reloaded.get_config()[own] is None) == (own != name)
+    twin(*tensors()[:2])
+    twin.set_weights(decoder.get_weights())
+    same(arrays(twin(*tensors()[:2], **masks())), arrays(decoder(*tensors()[:2], **masks())))
+
+
+def test_an_attention_with_weights_is_not_made_again():
+    built = BahdanauAttention(U, normalizer="sparsemax")
+    built(tensors()[1])
+    assert make(attention=built, normalizer="sparsemax").attention is built  # nothing to change
+    with pytest.raises(ArgumentError, match=r"top_k cannot be changed.*already.*weights.*BahdanauAttention\(.*top_k=2"):
+        make(attention=built, top_k=2)
+    for name, given in (("normalizer", "sparsemax"), ("fully_masked", "uniform")):
+        with pytest.raises(ArgumentError, match=f"{name}.*monotonic=True"):
+            make("monotonic", **{name: given})
 
 
 @pytest.mark.parametrize(("variant", "cell"), [("previous", "gru"), ("all", "stack")])
