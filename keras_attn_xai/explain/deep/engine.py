@@ -1,0 +1,115 @@
+"""DeepLIFT through any traced function: one forward pass of row and reference, one walk back."""
+
+from functools import partial
+
+import numpy as np
+import tensorflow as tf
+
+from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.explain.deep.graph import Pair, Step
+from keras_attn_xai.explain.deep.result import InputAttributions
+from keras_attn_xai.explain.deep.rows import as_arrays, beside, in_parts, packed, sums_over_references, times_distance
+from keras_attn_xai.explain.deep.rules import SOFTMAX
+from keras_attn_xai.explain.deep.traced import Traced, compiled_for
+from keras_attn_xai.explain.deep.walk import Walk, walk_back
+
+DEFAULT_PAIRS = 256
+
+
+class Deep:
+    """DeepLIFT with a conserving rule for every operation, attention's too.
+
+    Parameters
+    ----------
+    function : callable
+        Inputs (N, ...), in the structure they are given in, to one scalar per row (N,); TensorFlow
+        operations, each row by itself.
+    layers : iterable of keras.layers.Layer, optional
+        All layers of the model behind it. Token ids are explained at the output of its Embedding
+        layers, one value per token; its recurrent layers are unrolled while they are traced.
+    softmax : {"closed form", "quadrature"}
+    batch_size : int, default 256
+        Most pairs of a row and a reference at once.
+
+    Notes
+    -----
+    A multiplier m belongs to every tensor such that ``sum m (x - r) = f(x) - f(r)``. The function's
+    graph is run on both; going back, each operation has a rule that keeps the sum. Softmax has a closed
+    form, products are split halfway, functions of one number have their secant, a maximum its Shapley
+    values; any other operation is integrated along the line between its two inputs, and is named.
+    What is not differentiable in the graph (integers) blocks, and is named.
+    A model in half precision is computed in float32.
+
+    References
+    ----------
+    Shrikumar et al. 2017, DeepLIFT, arXiv:1704.02685.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tensorflow as tf
+    >>> from keras_attn_xai.explain.deep import Deep
+    >>> product = Deep(lambda x: x[:, 0] * x[:, 1])
+    >>> found = product(np.array([[2.0, 3.0]]), np.array([[0.0, 1.0]]))
+    >>> found.values.tolist(), found.base.tolist(), found.output.tolist()
+    ([[4.0, 2.0]], [0.0], [6.0])
+    """
+
+    def __init__(self, function, *, layers=(), softmax="closed form", batch_size=DEFAULT_PAIRS):
+        if softmax not in SOFTMAX:
+            raise ArgumentError(f"softmax must be one of {', '.join(SOFTMAX)}; received {softmax!r}.")
+        self.function = function
+        self.layers = tuple(layers)
+        self.batch_size = batch_size
+        self._rules = SOFTMAX[softmax]
+        self._traces = {}
+
+    def __call__(self, inputs, references) -> InputAttributions:
+        """Attribute every row against every reference, and average.
+
+        Parameters
+        ----------
+        inputs : array (B, ...), or a list or dict of them
+        references : the same with R rows
+
+        Returns
+        -------
+        InputAttributions
+        """
+        rows, background = as_arrays(inputs, references)
+        run, walk = compiled_for(self._traces, inputs, self._trace)
+        values, base, output = in_parts(run, rows, background, self.batch_size)
+        evaluations = np.full(len(base), len(background[0]))
+        return packed(
+            inputs, values, base, output, evaluations,
+            without_rule=tuple(sorted(walk.quadrature)), blocking=tuple(sorted(walk.blocking)),
+        )  # fmt: skip
+
+    def _trace(self, inputs, signature):
+        """The compiled function of rows and references, and what was met on the way."""
+        traced, walk = Traced(self.function, inputs, signature, self.layers), Walk()
+        compiled = tf.function(
+            partial(_attribute, traced, self._rules, walk), input_signature=[signature, signature], autograph=False
+        ).get_concrete_function()
+
+        def run(few, some):
+            """Both are lists of arrays."""
+            values, base, output = compiled(*map(tf.constant, (*few, *some)))
+            return [one.numpy() for one in values], base.numpy(), output.numpy()
+
+        return run, walk
+
+
+def _attribute(traced, rules, walk, rows, background):
+    """Sums over references of values and base, and the outputs; inside a graph."""
+    x, r = beside(rows, background)
+    ends = traced.sides(x, r)
+    pairs = {name: Pair(one, other) for _, name, one, other in ends}
+    steps: list[Step] = []
+    values = traced.replay(x, instead=pairs, on_step=steps.append)
+    output = values[traced.output]
+    if not isinstance(output, Pair):  # nothing explained reaches it
+        output = Pair(output, tf.identity(output))
+    multipliers = walk_back(steps, output, rules, walk)
+    parts = [(i, multipliers[values[name]], one, other) for i, name, one, other in ends if values[name] in multipliers]
+    return sums_over_references(rows, background, times_distance(rows, x, parts), output.r, output.x)

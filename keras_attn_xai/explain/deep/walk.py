@@ -1,0 +1,99 @@
+"""Multipliers, walked backwards over the steps of a paired run."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+
+from keras_attn_xai.errors import ModelError
+from keras_attn_xai.explain.deep.graph import Pair
+from keras_attn_xai.explain.deep.quadrature import quadrature
+from keras_attn_xai.explain.deep.rules import RULES
+
+
+@dataclass
+class Walk:
+    """What was found on the way: types of operations, each with how often it came.
+
+    Attributes
+    ----------
+    exact : dict of str to int
+        Those with a rule.
+    quadrature : dict of str to int
+        Those without one that have a gradient.
+    blocking : dict of str to int
+        Those that turn numbers into integers, or have no gradient: nothing passes.
+    """
+
+    exact: dict = field(default_factory=dict)
+    quadrature: dict = field(default_factory=dict)
+    blocking: dict = field(default_factory=dict)
+
+
+def walk_back(steps, output, rules, walk=None):
+    """Multipliers of every pair ``output`` depends on.
+
+    Parameters
+    ----------
+    steps : list of Step
+        In the order they ran.
+    output : Pair
+        One scalar per row, (N,); its multiplier is 1.
+    rules : dict of str to callable
+        By operation type, over those of `rules.RULES`.
+    walk : Walk, optional
+        Takes down what was met.
+
+    Returns
+    -------
+    dict of Pair to tensor
+    """
+    walk, table = walk or Walk(), {**RULES, **rules}
+    multipliers, reached = {output: tf.ones_like(output.x)}, {output}
+    for step in reversed(steps):
+        if not reached.intersection(step.outputs):
+            continue
+        reached.update(one for one in step.inputs if isinstance(one, Pair))
+        given = [multipliers.get(one) for one in step.outputs]
+        if all(one is None for one in given):
+            if any(one.dtype.is_integer for one in step.outputs) and any(
+                step.inputs[i].dtype.is_floating for i in step.flowing
+            ):
+                _count(walk.blocking, step.type)
+            continue
+        for pair, one in zip(step.inputs, _through(step, given, table, walk), strict=True):
+            if one is not None and isinstance(pair, Pair):
+                multipliers[pair] = multipliers[pair] + one if pair in multipliers else one
+    return multipliers
+
+
+def _through(step, given, table, walk):
+    """Multipliers of a step's inputs by its rule, else by quadrature, else none."""
+    nothing = [None] * len(step.inputs)
+    if not step.flowing:
+        return nothing
+    if any(one.dtype == tf.variant for one in step.outputs) or step.type in {
+        "While",
+        "StatelessWhile",
+        "If",
+        "StatelessIf",
+    }:
+        raise ModelError(
+            f"The model runs '{step.type}' operations on what is explained, which have no rule; explain it by "
+            "expected_gradients, or give the model inputs of a fixed length so that its loops can be unrolled."
+        )
+    rule = table.get(step.type)
+    found = rule(step, given) if rule else None
+    if found is not None:
+        _count(walk.quadrature if rule is quadrature else walk.exact, step.type)
+        return found
+    found = nothing
+    if all(one.dtype.is_floating for one, m in zip(step.outputs, given, strict=True) if m is not None):
+        with suppress(LookupError):  # no gradient registered
+            found = quadrature(step, given)
+    _count(walk.blocking if found == nothing else walk.quadrature, step.type)
+    return found
+
+
+def _count(found, name):
+    found[name] = found.get(name, 0) + 1
