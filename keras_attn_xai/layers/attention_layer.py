@@ -181,7 +181,7 @@ class AttentionLayer(RebuildsQuantizedParts):
         attended = self.attend(
             query,
             value,
-            self.project_keys(self.readable(key, kept)) if projected_keys is None else projected_keys,
+            self.project_keys(key) if projected_keys is None else projected_keys,
             mask=mask,
             kept=kept,
             score_bias=score_bias,
@@ -192,9 +192,9 @@ class AttentionLayer(RebuildsQuantizedParts):
         self.penalise(attended.weights, query_mask)
         return self.outputs_of(attended)
 
-    def readable(self, tensor, kept):
-        """Values or keys (B, S, D) without what stands in positions that ``kept`` (B, S), or None, does not keep."""
-        return functional.without_padding(tensor, kept, fully_masked=self.fully_masked)
+    def readable(self, value, kept):
+        """Values (B, S, V) without what stands in positions that ``kept`` (B, S), or None, does not keep."""
+        return functional.without_padding(value, kept, fully_masked=self.fully_masked)
 
     def attend(
         self, query, value, keys, *, mask=None, kept=None, score_bias=None, use_causal_mask=False, training=None

@@ -315,6 +315,7 @@ class AttentionDecoder(RebuildsQuantizedParts):
         memory = ops.cast(ops.convert_to_tensor(memory), self.compute_dtype)
         mask = ops.ones_like(memory[..., 0], dtype="bool") if memory_mask is None else memory_mask
         mask = arguments.checked_mask(self, "memory_mask", mask, memory)
+        keys = self.attention.project_keys(memory)
         if memory_mask is not None:
             memory = self.attention.readable(memory, mask)
         dtype = functional.accumulation_dtype(self.compute_dtype)
@@ -328,7 +329,7 @@ class AttentionDecoder(RebuildsQuantizedParts):
             coverage=ops.cast(ops.zeros_like(mask), dtype),
             cell=decoder_state.first_states(self.name, self.cell, initial_state, memory),
         )
-        return DecoderState(memory, mask, self.attention.project_keys(memory), carried)
+        return DecoderState(memory, mask, keys, carried)
 
     def step(self, inputs, state, *, training=None, kept=None):
         """One step: the same that the call makes T times.

@@ -166,11 +166,11 @@ class AttentionPooling(ProjectedAttention):
         Attended
             Context and weights as the layer returns them; (B, N, V) and (B, N, S) for inputs (B, N, S, V).
         """
-        inputs = functional.without_padding(inputs, mask, fully_masked=self.fully_masked)
+        value = self.readable(inputs, mask)
         if mask is not None:
             mask = ops.expand_dims(mask, (1, 2) if self.score_kind == "query" else -2)
         kinds = self.weigh(self.position_scores(inputs), mask, training=training)  # scores, weights, dropped
-        context = self.pool(kinds[-1], inputs)
+        context = self.pool(kinds[-1], value)
         if self.score_kind != "multi_hop":  # no hops, so the axis of the queries has one place
             kinds = [ops.squeeze(kind, -2) for kind in kinds]
             context = context if self.weighted_sequence else ops.squeeze(context, -2)
@@ -200,13 +200,13 @@ class AttentionPooling(ProjectedAttention):
         hidden = ops.tanh(self.hidden_dense(inputs))
         return hidden * ops.sigmoid(self.gate_dense(inputs)) if self.score_kind == "gated" else hidden
 
-    def pool(self, weights, inputs):
+    def pool(self, weights, value):
         """The context of weights that are shaped as `position_scores` gives them."""
         if self.weighted_sequence:
-            return ops.swapaxes(weights, -1, -2) * inputs
+            return ops.swapaxes(weights, -1, -2) * value
         if self.score_kind != "query":
-            return functional.weighted_sum(weights, inputs)
-        heads = functional.weighted_sum(weights, self.value_dense(inputs))  # (B, H, 1, U)
+            return functional.weighted_sum(weights, value)
+        heads = functional.weighted_sum(weights, self.value_dense(value))  # (B, H, 1, U)
         return self.output_dense(heads)
 
     def build(self, inputs_shape):

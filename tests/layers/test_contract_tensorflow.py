@@ -77,9 +77,9 @@ def test_the_gradient_is_finite_and_zero_only_where_nothing_was_read(case, mask)
 
 
 @every_layer
-def test_nan_in_padding_reaches_no_gradient(case):
+def test_nan_in_padded_values_reaches_no_gradient(case):
     query, value, key = tensors(case)
-    value[~KEPT], key[~KEPT] = np.nan, np.nan
+    value[~KEPT] = np.nan
     layer, inputs = case.make(), [tf.constant(one) for one in (query, value, key)]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
