@@ -18,6 +18,7 @@ from keras_attn_xai.layers.pooling import (
 )
 from keras_attn_xai.layers.quantized_parts import RebuildsQuantizedParts
 
+DEFAULTS = {"use_bias": True, "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros"}  # the rest is None
 SUBLAYERS = ("word_pooling", "sentence_pooling", "word_encoder", "sentence_encoder")
 
 
@@ -31,8 +32,8 @@ class HierarchicalAttention(RebuildsQuantizedParts):
     Parameters
     ----------
     word_pooling, sentence_pooling : {"feedforward", "location", "gated"} or AttentionPooling, default "feedforward"
-        How each level scores. A name makes an `AttentionPooling` with a bias and the arguments below; a layer has
-        its own arguments, such as a ``weights_regularizer``, and one weight a position.
+        How each level scores. A name makes an `AttentionPooling` with the arguments below; a layer has its own
+        arguments, and one weight a position.
     units : int, optional
         Hidden units of both scores, by default as many as each level has features.
     word_encoder : keras.Layer, optional
@@ -51,6 +52,14 @@ class HierarchicalAttention(RebuildsQuantizedParts):
         padding: its word weights are 0, and so is its own weight beside other sentences.
     top_k : int, optional
         Return only the k largest weights of each sentence and of the document, and which they are of.
+    use_bias : bool, default True
+        See `AttentionPooling`; for both levels, as are the following. A pooling that is given as a layer has its own,
+        so they are refused beside one.
+    kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
+    kernel_constraint, bias_constraint
+        As in ``keras.layers.Dense``; for every projection alike.
+    weights_regularizer : keras.regularizers.Regularizer or str, optional
+        A loss on the weights of words and of sentences; see `layers.weights_regularizers`.
 
     Call arguments
     --------------
@@ -121,6 +130,14 @@ class HierarchicalAttention(RebuildsQuantizedParts):
         top_k=None,
         dropout=0.0,
         seed=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        weights_regularizer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -139,6 +156,18 @@ class HierarchicalAttention(RebuildsQuantizedParts):
         self.top_k = top_k
         self.dropout = dropout
         self.seed = seed
+        self.pooling_config = pooling_config(
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            weights_regularizer=weights_regularizer,
+        )
+        if not all(isinstance(pooling, str) for pooling in (word_pooling, sentence_pooling)):
+            refuse_beside_a_layer(self.pooling_config)
         self.word_score, self.sentence_score = (
             pooling if isinstance(pooling, str) else None for pooling in (word_pooling, sentence_pooling)
         )
@@ -155,11 +184,11 @@ class HierarchicalAttention(RebuildsQuantizedParts):
         return AttentionPooling(
             given,
             units=self.units,
-            use_bias=True,
             normalizer=dict(self.normalizer_config),
             fully_masked=fully_masked,
             dropout=self.dropout,
             seed=self.seed,
+            **self.pooling_config,
             dtype=self.dtype_policy,
             name=name,
         )
@@ -299,6 +328,7 @@ class HierarchicalAttention(RebuildsQuantizedParts):
             "top_k": self.top_k,
             "dropout": self.dropout,
             "seed": self.seed,
+            **self.pooling_config,
         }
 
     @classmethod
@@ -306,6 +336,23 @@ class HierarchicalAttention(RebuildsQuantizedParts):
         layers = {name: config[name] for name in SUBLAYERS if isinstance(config.get(name), dict)}
         made = {name: keras.saving.deserialize_keras_object(layer) for name, layer in layers.items()}
         return cls(**{**config, **made})
+
+
+def pooling_config(**given):
+    """Arguments of a pooling as its configuration has them."""
+    config = AttentionPooling(name="pooling", **given).get_config()
+    return {name: config[name] for name in given}
+
+
+def refuse_beside_a_layer(given):
+    """Raise where an argument of the poolings made here was given beside a pooling that is already made."""
+    default = pooling_config(**{**dict.fromkeys(given), **DEFAULTS})
+    changed = [name for name in given if given[name] != default[name]]
+    if changed:
+        raise ArgumentError(
+            f"{', '.join(changed)} would not reach a pooling that is given as a layer; give it to the layer itself, "
+            f"AttentionPooling(..., {', '.join(f'{name}=...' for name in changed)}), or name the scores of both levels."
+        )
 
 
 def require_layer(name, given):

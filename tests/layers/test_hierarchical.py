@@ -344,6 +344,14 @@ OTHERS = {
     "dropout": 0.25,
     "seed": 3,
     "top_k": 2,
+    "use_bias": False,
+    "kernel_initializer": keras.initializers.HeNormal(seed=1),
+    "bias_initializer": "ones",
+    "kernel_regularizer": keras.regularizers.L2(0.5),
+    "bias_regularizer": keras.regularizers.L1(0.25),
+    "kernel_constraint": keras.constraints.MaxNorm(2.0),
+    "bias_constraint": keras.constraints.NonNeg(),
+    "weights_regularizer": weights_regularizers.GuidedAlignment(0.5, width=0.75),
 }
 
 
@@ -367,6 +375,35 @@ def test_the_arguments_reach_both_levels():
         assert isinstance(pooling.normalizer, normalizers.Sparsemax)
         assert (pooling.units, pooling.dropout, pooling.seed, pooling.use_bias) == (17, 0.25, 3, True)
         assert (pooling.fully_masked, pooling.dtype_policy.name) == (empty, "mixed_float16")
+
+
+POOLED = {name: OTHERS[name] for name in OTHERS if name.startswith(("kernel", "bias", "weights_regularizer"))}
+
+
+def test_the_arguments_of_dense_reach_both_levels_and_the_regulariser_both_weights():
+    layer = HierarchicalAttention(units=17, **POOLED)
+    layer(WORDS)
+    kernels = []
+    for pooling in (layer.word_pooling, layer.sentence_pooling):
+        kernels.append(array(pooling.hidden_dense.kernel))
+        assert (array(pooling.hidden_dense.bias) == 1).all()
+        assert pooling.hidden_dense.kernel_regularizer.l2 == 0.5
+        assert pooling.score_dense.kernel_constraint.max_value == 2.0
+        assert isinstance(pooling.hidden_dense.bias_constraint, keras.constraints.NonNeg)
+        assert pooling.weights_regularizer.width == 0.75
+    own = HierarchicalAttention(kernel_initializer=keras.initializers.HeNormal())
+    own(WORDS)
+    first, second = (array(pooling.hidden_dense.kernel) for pooling in (own.word_pooling, own.sentence_pooling))
+    assert not np.allclose(first, second)  # an initialiser without a seed gives each level numbers of its own
+    assert len(layer.losses) == 8  # two kernels and a bias at each level, and the weights of each
+    assert HierarchicalAttention(use_bias=False).word_pooling.use_bias is False
+
+
+@pytest.mark.parametrize("name", [*POOLED, "use_bias"])
+@pytest.mark.parametrize("poolings", [("feedforward", AttentionPooling()), (AttentionPooling(), AttentionPooling())])
+def test_what_a_ready_pooling_would_not_take_gets_a_sentence(name, poolings):
+    with pytest.raises(ArgumentError, match=rf"{name}.*AttentionPooling\(\.\.\., {name}="):
+        HierarchicalAttention(*poolings, **{name: OTHERS[name]})
 
 
 @pytest.mark.parametrize("poolings", [(), ("gated", AttentionPooling("location"))], ids=["by name", "a layer"])
