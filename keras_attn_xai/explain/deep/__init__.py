@@ -6,6 +6,7 @@ operation does to a multiplier, ``walk`` goes back, ``engine`` and ``expected_gr
 
 from keras_attn_xai.explain.deep.engine import Deep
 from keras_attn_xai.explain.deep.expected_gradients import ExpectedGradients
+from keras_attn_xai.explain.deep.preflight import Preflight, preflight
 from keras_attn_xai.explain.deep.result import InputAttributions
 
-__all__ = ["Deep", "ExpectedGradients", "InputAttributions"]
+__all__ = ["Deep", "ExpectedGradients", "InputAttributions", "Preflight", "preflight"]

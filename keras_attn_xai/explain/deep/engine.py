@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.errors import ArgumentError, ModelError
 from keras_attn_xai.explain.deep.graph import Pair, Step
 from keras_attn_xai.explain.deep.result import InputAttributions
 from keras_attn_xai.explain.deep.rows import as_arrays, beside, in_parts, packed, sums_over_references, times_distance
 from keras_attn_xai.explain.deep.rules import SOFTMAX
-from keras_attn_xai.explain.deep.traced import Traced, compiled_for
+from keras_attn_xai.explain.deep.traced import Traced, compiled_for, row_signature
 from keras_attn_xai.explain.deep.walk import Walk, walk_back
 
 DEFAULT_PAIRS = 256
@@ -87,17 +87,33 @@ class Deep:
 
     def _trace(self, inputs, signature):
         """The compiled function of rows and references, and what was met on the way."""
-        traced, walk = Traced(self.function, inputs, signature, self.layers), Walk()
-        compiled = tf.function(
-            partial(_attribute, traced, self._rules, walk), input_signature=[signature, signature], autograph=False
-        ).get_concrete_function()
+        compiled, walk = _compiled(self.function, inputs, signature, self.layers, self._rules)
+        if walk.refused:
+            raise ModelError(
+                f"The model runs {', '.join(walk.refused)} on what is explained, and the operations inside are not "
+                "seen; explain it by expected_gradients, or write its loops without tf.while_loop and tf.cond."
+            )
 
         def run(few, some):
             """Both are lists of arrays."""
-            values, base, output = compiled(*map(tf.constant, (*few, *some)))
+            values, base, output = compiled([tf.constant(one) for one in few], [tf.constant(one) for one in some])
             return [one.numpy() for one in values], base.numpy(), output.numpy()
 
         return run, walk
+
+
+def trace_walk(function, inputs, layers):
+    """The `Walk` of a function of such inputs: what `Deep` meets on its way, without running anything."""
+    return _compiled(function, inputs, row_signature(inputs), layers, {})[1]
+
+
+def _compiled(function, inputs, signature, layers, rules):
+    """The concrete function of rows and references, and what was met while it was made."""
+    traced, walk = Traced(function, inputs, signature, layers), Walk()
+    body = tf.function(
+        partial(_attribute, traced, rules, walk), input_signature=[signature, signature], autograph=False
+    )
+    return body.get_concrete_function(), walk
 
 
 def _attribute(traced, rules, walk, rows, background):

@@ -100,7 +100,7 @@ class ExpectedGradients:
         compiled = tf.function(
             partial(_integrate, traced), input_signature=[signature, signature, line, line], autograph=False
         ).get_concrete_function()
-        return lambda few, some, *line: compiled(*map(tf.constant, (*few, *some, *line)))
+        return lambda *given: compiled(*tf.nest.map_structure(tf.constant, given))
 
     def _integrate(self, run, rows, background, count):
         """Values, base and output with so many nodes."""

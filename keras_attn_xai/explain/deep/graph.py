@@ -207,9 +207,11 @@ def _common_shift(pair):
 
 
 def _widened(value):
+    if value.dtype not in WIDER:
+        return value
     if isinstance(value, Pair):
         return Pair(_widened(value.x), _widened(value.r))
-    return tf.cast(value, WIDER[value.dtype]) if value.dtype in WIDER else value
+    return tf.cast(value, WIDER[value.dtype])
 
 
 def _wider_attribute(value):

@@ -29,24 +29,21 @@ def select(step, multipliers):
 
 def compare(step, multipliers):
     """The secant of the step in ``a - b``."""
-    (m,) = multipliers
     a, b = step.inputs
     if not x_of(a).dtype.is_floating:
         return [None, None]
+    m = tf.cast(multipliers[0], x_of(a).dtype)
     rise = tf.cast(step.outputs[0].delta, m.dtype)
     run = Pair(x_of(a) - x_of(b), r_of(a) - r_of(b)).delta
     slope = tf.where(rise == 0, tf.zeros_like(run), rise / tf.where(run == 0, tf.ones_like(run), run))
     shares = (m * slope, -m * slope)
-    return [
-        onto(tf.cast(s, one.dtype), one.x) if isinstance(one, Pair) else None
-        for s, one in zip(shares, (a, b), strict=True)
-    ]
+    return [onto(s, one.x) if isinstance(one, Pair) else None for s, one in zip(shares, (a, b), strict=True)]
 
 
 def logical_and(step, multipliers):
     """A product."""
     (m,) = multipliers
-    means = [Pair(x_of(one), r_of(one)).mean for one in step.inputs]
+    means = [tf.cast(Pair(x_of(one), r_of(one)).mean, m.dtype) for one in step.inputs]
     if step.type == "LogicalOr":
         means = [1 - one for one in means]
     others = zip(step.inputs, reversed(means), strict=True)

@@ -14,7 +14,8 @@ SMOOTH = """
     Exp Expm1 Tanh Sigmoid Softplus Softsign Erf Erfc Sin Cos Tan Asinh Atan Sinh Cosh Ndtri Erfinv
 """  # their curvature is of order one
 POWERS = "Rsqrt Sqrt Log Log1p Reciprocal Inv Lgamma Digamma"  # curved on the scale of the number itself
-KINKED = "Relu Relu6 LeakyRelu Elu Selu Abs Sign Floor Ceil Round Rint Acos Asin Acosh Atanh"
+BENT_AT_0 = "Elu Selu"
+KINKED = "Relu Relu6 LeakyRelu Abs Sign Floor Ceil Round Rint Acos Asin Acosh Atanh"
 
 
 def secant(scale):
@@ -36,9 +37,11 @@ def secant(scale):
 
 
 def _tangent(step, i, out):
-    """The derivative halfway; 0 where it is infinite."""
+    """The derivative halfway; 0 where it is infinite, or TensorFlow has none because it is 0."""
     point = [one.mean if n == i else x_of(one) for n, one in enumerate(step.inputs)]
     slope = gradient(step, point, [tf.ones_like(out.x)])[i]
+    if slope is None:
+        return tf.zeros_like(out.x)
     return tf.where(tf.math.is_finite(slope), slope, tf.zeros_like(slope))
 
 
@@ -66,6 +69,10 @@ def _of_the_number(pair):
     return tf.minimum(tf.abs(pair.x), tf.abs(pair.r))
 
 
+def _of_order_one_on_one_side(pair):
+    return tf.cast(pair.x * pair.r > 0, pair.dtype)
+
+
 def _none(pair):
     return tf.zeros_like(pair.x)
 
@@ -73,6 +80,7 @@ def _none(pair):
 RULES = {
     **dict.fromkeys(SMOOTH.split(), secant(_of_order_one)),
     **dict.fromkeys(POWERS.split(), secant(_of_the_number)),
+    **dict.fromkeys(BENT_AT_0.split(), secant(_of_order_one_on_one_side)),
     **dict.fromkeys(KINKED.split(), secant(_none)),
     "Pow": power,
 }

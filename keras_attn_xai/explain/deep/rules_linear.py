@@ -11,7 +11,7 @@ from keras_attn_xai.explain.deep.graph import Pair, Step, x_of
 LINEAR = """
     AddN AddV2 Add Sub Neg BiasAdd
     Reshape Squeeze ExpandDims Transpose ConjugateTranspose Pack Unpack Concat ConcatV2 Split SplitV
-    Slice StridedSlice Pad PadV2 MirrorPad Tile BroadcastTo Roll Reverse ReverseV2 ReverseSequence Fill
+    Slice StridedSlice Pad PadV2 MirrorPad Tile BroadcastTo Roll ReverseV2 ReverseSequence Fill
     Sum Mean Cumsum SegmentSum SegmentMean UnsortedSegmentSum SparseSegmentSum
     Gather GatherV2 GatherNd ScatterNd TensorScatterAdd TensorScatterSub TensorScatterUpdate DynamicPartition
     DynamicStitch ParallelDynamicStitch
@@ -74,8 +74,8 @@ def stopped(step, multipliers):
 
 def cast(step, multipliers):
     """Between types of numbers; a truth value counts as 0 or 1."""
-    dtype = step.inputs[0].dtype
-    return [tf.cast(multipliers[0], tf.float32 if dtype == tf.bool else dtype)]
+    (pair,), (m,) = step.inputs, multipliers
+    return [m if pair.dtype == tf.bool else tf.cast(m, pair.dtype)]
 
 
 def _dense(made, like):

@@ -109,11 +109,17 @@ class Traced:
         return replay(self.graph, feed, instead=instead, on_step=on_step)
 
 
+def row_signature(inputs):
+    """What a function of such rows is traced for: flat, any number of rows."""
+    rows = [np.asarray(one) for one in tf.nest.flatten(inputs)]
+    return [tf.TensorSpec([None, *one.shape[1:]], one.dtype) for one in rows]
+
+
 def compiled_for(cache, inputs, make):
     """``make(inputs, signature)``, made once for each structure, dtype and shape of rows."""
-    rows = [np.asarray(one) for one in tf.nest.flatten(inputs)]
+    signature = row_signature(inputs)
     structure = repr(tf.nest.map_structure(lambda one: None, inputs))
-    key = (structure, *((one.dtype.name, one.shape[1:]) for one in rows))
+    key = (structure, *signature)
     if key not in cache:
-        cache[key] = make(inputs, [tf.TensorSpec([None, *one.shape[1:]], one.dtype) for one in rows])
+        cache[key] = make(inputs, signature)
     return cache[key]

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import tensorflow as tf
 
-from keras_attn_xai.errors import ModelError
 from keras_attn_xai.explain.deep.graph import Pair
 from keras_attn_xai.explain.deep.quadrature import quadrature
 from keras_attn_xai.explain.deep.rules import RULES
+
+CONTROL_FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 
 
 @dataclass
@@ -23,11 +24,14 @@ class Walk:
         Those without one that have a gradient.
     blocking : dict of str to int
         Those that turn numbers into integers, or have no gradient: nothing passes.
+    refused : dict of str to int
+        Loops and branches of the graph, whose operations are not seen.
     """
 
     exact: dict = field(default_factory=dict)
     quadrature: dict = field(default_factory=dict)
     blocking: dict = field(default_factory=dict)
+    refused: dict = field(default_factory=dict)
 
 
 def walk_back(steps, output, rules, walk=None):
@@ -63,7 +67,8 @@ def walk_back(steps, output, rules, walk=None):
             continue
         for pair, one in zip(step.inputs, _through(step, given, table, walk), strict=True):
             if one is not None and isinstance(pair, Pair):
-                multipliers[pair] = multipliers[pair] + one if pair in multipliers else one
+                before = multipliers.get(pair)
+                multipliers[pair] = one if before is None else before + tf.cast(one, before.dtype)
     return multipliers
 
 
@@ -72,16 +77,9 @@ def _through(step, given, table, walk):
     nothing = [None] * len(step.inputs)
     if not step.flowing:
         return nothing
-    if any(one.dtype == tf.variant for one in step.outputs) or step.type in {
-        "While",
-        "StatelessWhile",
-        "If",
-        "StatelessIf",
-    }:
-        raise ModelError(
-            f"The model runs '{step.type}' operations on what is explained, which have no rule; explain it by "
-            "expected_gradients, or give the model inputs of a fixed length so that its loops can be unrolled."
-        )
+    if step.type in CONTROL_FLOW or any(one.dtype == tf.variant for one in step.outputs):
+        _count(walk.refused, step.type)
+        return nothing
     rule = table.get(step.type)
     found = rule(step, given) if rule else None
     if found is not None:
