@@ -9,7 +9,7 @@ from keras_attn_xai.explain.deep.rules import RULES
 from tests.explain.enumeration import shapley_values
 
 B, R, T, S = 3, 2, 5, 7
-raw = tf.raw_ops
+raw, image = tf.raw_ops, tf.image
 
 
 def draw(*shape, seed=0, low=-2.0, high=2.0):
@@ -22,7 +22,7 @@ def const(*shape):
     return tf.constant(draw(*shape, seed=9))
 
 
-def count(x):
+def n(x):
     """How many rows."""
     return tf.shape(x)[0]
 
@@ -44,7 +44,7 @@ def norm(op, x):
 
 
 ZERO = tf.zeros([], tf.float64)
-TWO = ((2,), (1,))
+TWO, BOX = ((2,), (1,)), (3, T, S, 2)
 ONE = (T, S)  # shapes of inputs, without the rows
 ROWS = {
     # linear
@@ -114,7 +114,7 @@ ROWS = {
     "BatchToSpaceND": (lambda a: raw.BatchToSpaceND(input=tf.tile(a, [2, 1, 1]), block_shape=[2], crops=[[1, 0]]), ONE),
     "SpaceToDepth": (lambda a: tf.nn.space_to_depth(a, 2), (4, 6, 3)),
     "DepthToSpace": (lambda a: tf.nn.depth_to_space(a, 2), (3, 5, 8)),
-    "ExtractImagePatches": (lambda a: tf.image.extract_patches(a[..., None], [1, 3, 2, 1], [1] * 4, [1] * 4, "SAME"), ONE),
+    "ExtractImagePatches": (lambda a: image.extract_patches(a[..., None], [1, 3, 2, 1], [1] * 4, [1] * 4, "SAME"), ONE),
     "FusedBatchNorm": (lambda a: norm(raw.FusedBatchNorm, a), (T, 2, S)),
     "FusedBatchNormV2": (lambda a: norm(raw.FusedBatchNormV2, a), (T, 2, S)),
     "FusedBatchNormV3": (lambda a: norm(raw.FusedBatchNormV3, a), (T, 2, S)),
@@ -139,10 +139,10 @@ ROWS = {
     "Square": (tf.square, ONE),
     "SquaredDifference": (lambda a: tf.math.squared_difference(a, tf.reduce_mean(a, 2, keepdims=True)), ONE),
     "Conv2D": (lambda a: tf.nn.conv2d(a, const(2, 3, 2, 5), 1, "SAME"), (T, S, 2)),
-    "Conv2DBackpropInput": (lambda a: tf.nn.conv2d_transpose(a, const(2, 3, 5, 2), [count(a), T, S, 5], 1), (T, S, 2)),
+    "Conv2DBackpropInput": (lambda a: tf.nn.conv2d_transpose(a, const(2, 3, 5, 2), [n(a), T, S, 5], 1), (T, S, 2)),
     "DepthwiseConv2dNative": (lambda a: tf.nn.depthwise_conv2d(a, const(2, 3, 2, 5), [1, 1, 1, 1], "SAME"), (T, S, 2)),
     "Conv3D": (lambda a: tf.nn.conv3d(a, const(2, 3, 2, 2, 5), [1, 1, 1, 1, 1], "SAME"), (3, T, S, 2)),
-    "Conv3DBackpropInputV2": (lambda a: tf.nn.conv3d_transpose(a, const(2, 3, 2, 5, 2), [count(a), 3, T, S, 5], 1), (3, T, S, 2)),
+    "Conv3DBackpropInputV2": (lambda a: tf.nn.conv3d_transpose(a, const(2, 3, 2, 5, 2), [n(a), *BOX[:3], 5], 1), BOX),
     # two numbers
     "RealDiv": (lambda a, b: a / (3 + b[:, None]), ONE, (S,)),
     "Div": (lambda a, b: raw.Div(x=a, y=3 + b), ONE, ONE),

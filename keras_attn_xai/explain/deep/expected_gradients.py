@@ -34,12 +34,14 @@ class ExpectedGradients:
         The relative gap to reach.
     cap : int, default 256
         Most nodes per background row.
+    first : int, default 4
+        Nodes to start with.
     batch_size : int, default 512
         Most points on lines at once.
 
     Notes
     -----
-    The number of nodes is doubled, from 4, for the rows whose gap is above ``tol``. It converges fast
+    The number of nodes is doubled for the rows whose gap is above ``tol``. It converges fast
     for smooth functions, and as 1 / nodes where there are kinks.
 
     References
@@ -57,12 +59,14 @@ class ExpectedGradients:
     ([[8.0, 1.0]], [4])
     """
 
-    def __init__(self, function, *, layers=(), tol=1e-3, cap=256, batch_size=DEFAULT_POINTS):
-        if not tol > 0 or not cap >= 1:
-            raise ArgumentError(f"tol must be positive and cap at least 1; received {tol!r}, {cap!r}.")
+    def __init__(self, function, *, layers=(), tol=1e-3, cap=256, first=FIRST_NODES, batch_size=DEFAULT_POINTS):
+        if not (tol > 0 and cap >= 1 and first >= 1):
+            raise ArgumentError(
+                f"tol must be positive, cap and first at least 1; received {tol!r}, {cap!r}, {first!r}."
+            )
         self.function = function
         self.layers = tuple(layers)
-        self.tol, self.cap, self.batch_size = tol, cap, batch_size
+        self.tol, self.cap, self.first, self.batch_size = tol, cap, first, batch_size
         self._traces = {}
 
     def __call__(self, inputs, references) -> InputAttributions:
@@ -79,7 +83,7 @@ class ExpectedGradients:
         """
         rows, background = as_arrays(inputs, references)
         run = compiled_for(self._traces, inputs, self._trace)
-        count, open_ = min(FIRST_NODES, self.cap), np.arange(len(rows[0]))
+        count, open_ = min(self.first, self.cap), np.arange(len(rows[0]))
         values = [np.zeros(one.shape) for one in rows]
         base, output = np.zeros((2, len(open_)))
         evaluations = np.zeros(len(open_), int)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 SAME_FOR_BOTH = {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "BroadcastGradientArgs"}
@@ -179,18 +178,10 @@ def _run(op, inputs, on_step):
 
 def _call(op, inputs, on_step):
     """Outputs of a called function, its operations run in place."""
-    name = op.get_attr("f").name
-    body = function_def_to_graph(_definition(op.graph, name), include_library_functions=True)
+    body = op.graph._get_function(op.get_attr("f").name).graph
     feed = {one.name: value for one, value in zip(body.inputs, inputs, strict=True)}
     values = replay(body, feed, on_step=on_step)
     return [values[one.name] for one in body.outputs]
-
-
-def _definition(graph, name):
-    for one in graph.as_graph_def().library.function:
-        if one.signature.name == name:
-            return one
-    raise LookupError(name)
 
 
 def _is_shift(op):

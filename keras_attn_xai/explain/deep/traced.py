@@ -60,6 +60,11 @@ class Traced:
         self.output = concrete.graph.outputs[0].name
         self.met = [Met(output.name, source) for ids, output in met if (source := self._source(ids)) is not None]
 
+        if not self.met and not any(one.dtype.is_floating for one in signature):
+            raise ModelError(
+                "Nothing to explain: the inputs are integers, and no Embedding layer that reads them is among layers=."
+            )
+
     def _source(self, ids):
         """The input that token ids are, or None where they depend on none."""
         if not isinstance(ids, tf.Tensor) or ids.graph is not self.graph:
