@@ -65,7 +65,7 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
     Raises
     ------
     ArgumentError
-        No map fits the ruler, no map of that name, or an unknown reduction.
+        No map fits the ruler, no map of that name, an unknown reduction, or players that are not positions.
 
     Examples
     --------
@@ -81,6 +81,7 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
     array([[0.  , 0.75, 0.25]])
     """
     attribution = explanation.attribution
+    require_ruler(explanation)
     chosen = _choose_map(explanation, map)
     per_query, heads_name = reduce_heads(chosen.dense(), heads)
     attention, query_name = _reduce_queries(per_query, chosen.query_mask, query)
@@ -96,6 +97,17 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
         heads=heads_name,
         query=query_name,
     )
+
+
+def require_ruler(explanation):
+    """Raise where the players do not lie along the positions of the rows."""
+    attribution = explanation.attribution
+    along = attribution.players in ("tokens", "words", "steps") or attribution.player_labels == explanation.labels
+    if attribution.values.ndim != 2 or not along:
+        raise ArgumentError(
+            "Attention is laid beside players along the positions (B, S): tokens, words or steps; this explanation "
+            f"has {attribution.players} {attribution.values.shape}. Explain with players='tokens', 'words' or 'steps'."
+        )
 
 
 def _choose_map(explanation, name):

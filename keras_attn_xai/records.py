@@ -14,7 +14,7 @@ Labels = tuple[tuple[str, ...], ...]
 
 
 def frozen_array(name, given, shape, *, kind="float"):
-    """``given`` as a read-only array, checked: shape (None is any size), finite, of the right kind.
+    """``given`` as a read-only array, checked: shape (None is any size, a last ... any more axes), finite, of its kind.
 
     It is a copy, unless nobody can write to ``given`` any more: a read-only array that owns its memory is kept.
     """
@@ -27,11 +27,12 @@ def frozen_array(name, given, shape, *, kind="float"):
         array = array.astype(np.float64)
     if kind == "float" and array.dtype == np.float16:
         array = array.astype(np.float32)
-    fits = array.ndim == len(shape) and all(
-        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
+    axes = (*shape[:-1], *array.shape[len(shape) - 1 :]) if shape[-1:] == (...,) else shape
+    fits = array.ndim == len(axes) and all(
+        want is None or want == got for want, got in zip(axes, array.shape, strict=True)
     )
     if not fits or array.dtype.kind not in wanted:
-        letters = ", ".join("any" if size is None else str(size) for size in shape)
+        letters = ", ".join({None: "any", ...: "..."}.get(size, str(size)) for size in shape)
         raise RecordError(
             f"{name} must be {kind} of shape ({letters}); received shape {array.shape}, dtype {array.dtype}."
         )
@@ -216,8 +217,8 @@ class Attribution(_Rows):
 
     Parameters
     ----------
-    values : float array (B, S)
-        Signed, in the unit of the target: ``base + sum(values) = output``.
+    values : float array (B, S), or (B, ...) with the axes of the players
+        Signed, in the unit of the target: ``base + sum(values) + elsewhere = output``.
     base : float array (B,)
         The target with every player switched off.
     output : float array (B,)
@@ -230,16 +231,21 @@ class Attribution(_Rows):
     evaluations : int array (B,)
         Distinct coalitions the model was run on.
     player_labels : tuples of strings (B, S)
-    mask : bool array (B, S)
-        True is a player; the values elsewhere are exactly 0.
+        One per player; of players along several axes in the order of ``values[row].ravel()``.
+    mask : bool array, as values
+        True is a player; the other values are exactly 0.
     input_name : str, default "input"
-    standard_error : float array (B, S), optional
+    standard_error : float array, as values, optional
         One per value, for sampled methods that know it.
+    players : str, default "tokens"
+        What they are: tokens, words, steps, features, cells, patches, heads, or groups of an index array.
+    elsewhere : float array (B,), optional
+        What the players of the model's other inputs add up to; 0 for a model with one input.
 
     Attributes
     ----------
     gap : float array (B,)
-        ``base + sum(values) - output``; 0 for a perfect account.
+        ``base + sum(values) + elsewhere - output``; 0 for a perfect account.
 
     Raises
     ------
@@ -269,21 +275,25 @@ class Attribution(_Rows):
     mask: np.ndarray | None = None
     input_name: str = "input"
     standard_error: np.ndarray | None = None
+    players: str = "tokens"
+    elsewhere: np.ndarray | None = None
     gap: np.ndarray = field(init=False)
 
     _per_row = (
-        "values", "base", "output", "target", "evaluations", "player_labels", "mask", "standard_error",
+        "values", "base", "output", "target", "evaluations", "player_labels", "mask", "standard_error", "elsewhere",
     )  # fmt: skip
 
     def __post_init__(self):
-        values = frozen_array("values", self.values, (None, None))
-        rows, players = values.shape
-        mask = np.ones((rows, players), bool) if self.mask is None else self.mask
-        mask = frozen_array("mask", mask, (rows, players), kind="bool")
+        values = frozen_array("values", self.values, (None, None, ...))
+        rows, players = len(values), int(np.prod(values.shape[1:]))
+        mask = np.ones(values.shape, bool) if self.mask is None else self.mask
+        mask = frozen_array("mask", mask, values.shape, kind="bool")
         if np.any(values[~mask]):
             raise RecordError("values must be exactly 0 where mask is False (padding is never a player).")
         base, output = frozen_array("base", self.base, (rows,)), frozen_array("output", self.output, (rows,))
-        gap = base + values.sum(1) - output
+        elsewhere = np.zeros(rows) if self.elsewhere is None else self.elsewhere
+        elsewhere = frozen_array("elsewhere", elsewhere, (rows,))
+        gap = base + values.reshape(rows, players).sum(1) + elsewhere - output
         error = self.standard_error
         _set(
             self,
@@ -295,7 +305,8 @@ class Attribution(_Rows):
             target=frozen_array("target", self.target, (rows,), kind="int"),
             evaluations=frozen_array("evaluations", self.evaluations, (rows,), kind="int"),
             player_labels=_labels("player_labels", self.player_labels, rows, players),
-            standard_error=None if error is None else frozen_array("standard_error", error, (rows, players)),
+            standard_error=None if error is None else frozen_array("standard_error", error, values.shape),
+            elsewhere=elsewhere,
         )
 
     def __repr__(self):
@@ -356,7 +367,8 @@ class Explanation:
     attributions : tuple of Attribution
         One per input of the model.
     labels : tuples of strings (B, S)
-        The user's own pieces on the ruler, padding as ``""``.
+        The positions of the ruler, those of the first input: the user's own pieces, padding as ``""``, or steps; where
+        an input has no positions, its players.
     provenance : Provenance
     word_ids : int array (B, S), optional
         Which word a piece belongs to, -1 for padding; pieces of one word share a number.
@@ -429,12 +441,13 @@ class Explanation:
         )
 
     def to_shap(self):
-        """The attribution as a ``shap.Explanation``, for shap's own plots.
+        """The attributions as a ``shap.Explanation``, for shap's own plots.
 
         Returns
         -------
         shap.Explanation
-            ``values`` (B, S), ``base_values`` (B,), ``data`` the labels (B, S).
+            ``values`` (B, M), ``base_values`` (B,), ``data`` the labels (B, M); M counts the players of all inputs,
+            those along several axes one after the other.
 
         Examples
         --------

@@ -134,7 +134,7 @@ def test_a_map_of_the_largest_weights_refuses(changes, match):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"values": np.ones(S)}, r"values must be float of shape \(any, any\); received shape \(7,\)"),
+        ({"values": np.ones(S)}, r"values must be float of shape \(any, any, ...\); received shape \(7,\)"),
         ({"values": [[1.0, 2.0], [3.0]]}, "values must be float of one shape; received rows of different lengths"),
         ({"values": spoiled(np.zeros((B, S)), np.nan)}, "values must be finite; received 1 NaN or infinite"),
         ({"values": spoiled(np.zeros((B, S)), -np.inf)}, "values must be finite; received 1 NaN or infinite"),

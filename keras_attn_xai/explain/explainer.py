@@ -6,46 +6,53 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from keras_attn_xai.capture.locate import all_layers
-from keras_attn_xai.capture.model_inputs import symbolic_inputs
 from keras_attn_xai.capture.seams import is_functional
 from keras_attn_xai.capture.view import capture_of, refuse_unbuilt_sequential
-from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
+from keras_attn_xai.errors import ArgumentError, ModelError
+from keras_attn_xai.explain.background import Background
+from keras_attn_xai.explain.inputs import InputReader
+from keras_attn_xai.explain.labels import map_record, ruler
 from keras_attn_xai.explain.methods import METHODS, auto_method, shapley_values
+from keras_attn_xai.explain.players import NAMES, players_of
 from keras_attn_xai.explain.sampling import seeded_numpy_random
+from keras_attn_xai.explain.seating import seat, seat_heads
 from keras_attn_xai.explain.target import Target
 from keras_attn_xai.explain.value_function import ValueFunction
 from keras_attn_xai.layers.arguments import require_choice
-from keras_attn_xai.records import AttentionMap, Attribution, Explanation, Provenance
-from keras_attn_xai.text import Tokens, token_id, tokenize
+from keras_attn_xai.records import Attribution, Explanation, Provenance
 
 
 class AttentionExplainer:
-    """Explain a Keras model that reads token ids: where it looked, and what moved its answer.
+    """Explain a Keras model: where it looked, and what moved its answer.
 
     Parameters
     ----------
     model : keras.Model
-        Functional, Sequential or subclassed, with one input of token ids (B, S). It is not changed.
-        Without attention it is explained all the same, with no maps.
-    background : int, str or int array (R, S)
-        What takes the place of an absent token: the id of the mask or unknown token (never id 0 under
-        ``mask_zero``, which would remove the position), the token itself where the tokenizer knows it,
-        or rows that are averaged over.
+        Functional, Sequential or subclassed, with inputs of token ids (B, S), series (B, T, F), images (B, Hh, W, C) or
+        features (B, F), one or several. It is not changed. A model without attention is explained too, with no maps.
+    background : number, str or array (R, ...), or a list, tuple or dict of these, one per input
+        What takes the place of an absent player: of token ids the id of the mask or unknown token (never id 0 under
+        ``mask_zero``, which would remove the position), or the token itself where the tokenizer knows it; of other
+        inputs a number; of either, rows that are averaged over. None for heads, whose weights become 0.
     method : {"auto", "exact", "permutation", "partition", "kernel"}, default "auto"
         shap's values over the compiled model. "partition" gives Owen values of a row halved again
         and again. "auto" is exact up to 12 players in the longest row, else kernel without l1.
     target : None, int, (str, int) or callable, default None
         None is each row's predicted class, or the only output; an integer is a class; a pair names the
         output first; a callable maps the outputs to one scalar per row.
-    players : {"auto", "tokens"}, default "auto"
-        What a coalition switches on and off.
+    players : str, int array or dict, default "auto"
+        What a coalition switches on and off: "tokens", "words" (a tokenizer's pieces of one word together), "steps",
+        "features", "cells" (every number for itself), "patches" (at most 8 by 8 of an image), or "heads" of attention;
+        an array of the group of each number of a row (its first axes will do), -1 for one that never leaves; a dict
+        from input name to one of these, where an input left out never leaves. "auto": tokens of ids, steps of
+        series, features, patches of images.
     tokenizer : callable or object, optional
         Lets the explainer take texts, and labels results with their words; see `keras_attn_xai.text`.
     pad_id : int, optional
-        The id of padding; by default 0 where an Embedding has ``mask_zero``, else there is none.
+        The id of padding; by default 0 where an Embedding has ``mask_zero``, else there is none. Steps that a Masking
+        layer leaves out are padding too.
     attention : {"all", None} or list of str, default "all"
-        Which maps to bring along, by call name.
+        Which maps to bring along, by call name; with ``players="heads"`` also whose heads.
     batch_size : int, default 512
         Most rows given to the model at once.
     seed : int, default 0
@@ -54,14 +61,15 @@ class AttentionExplainer:
     Raises
     ------
     ModelError
-        The model has several inputs, or an input that is not token ids.
+        No Keras model, or one without a known input that needs one.
     ArgumentError
         An argument that cannot be meant.
 
     Notes
     -----
     Where the model ends in a softmax or sigmoid, the log-odds of the class are explained; the unit is
-    named on the result. Cost: the model's own forward pass times the distinct coalitions.
+    named on the result. Cost: the model's own forward pass times the distinct coalitions. The players of several inputs
+    play one game together.
 
     References
     ----------
@@ -99,21 +107,18 @@ class AttentionExplainer:
         self.model = _explainable(model)
         require_choice("method", method, ("auto", *METHODS))
         self.method = method
-        require_choice("players", players, ("auto", "tokens"))
+        _check_players(players)
+        self.players = players
         if isinstance(attention, str):
             require_choice("attention, unless it is None or a list of names,", attention, ("all",))
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ArgumentError(f"batch_size must be a positive integer or None; received {batch_size!r}.")
         if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
             raise ArgumentError(f"seed must be an integer from 0 to 2**32 - 1; received {seed!r}.")
-        self.tokenizer = tokenizer
-        self.pad_id = pad_id
-        self.mask_zero = any(getattr(layer, "mask_zero", False) for layer in all_layers(self.model))
         self.attention = attention
         self.seed = int(seed)
-        if isinstance(background, str) and tokenizer is not None:
-            background = token_id(tokenizer, background)
-        self.background = _background(background, self.mask_zero)
+        self._reader = InputReader(self.model, tokenizer, pad_id)
+        self._background = self._checked_background(background)
         self._target_spec = target
         self._batch_size = batch_size
         self._functions = {}
@@ -124,7 +129,8 @@ class AttentionExplainer:
 
         Parameters
         ----------
-        x : int array (B, S), or texts where the explainer has a tokenizer
+        x : array (B, ...), or texts where the explainer has a tokenizer, or a list, tuple or dict of these
+            As the model takes it.
         budget : int, optional
             Evaluations per row (for kernel besides its two ends); the default depends on the method.
         tol : None
@@ -135,142 +141,145 @@ class AttentionExplainer:
         Returns
         -------
         Explanation
+            With one attribution per input that has players, or one of the heads.
 
         Raises
         ------
         ShapeError
             Rows of another rank or length than the model takes.
         ArgumentError
-            A budget too small, a class out of range, ids the model refuses.
+            A budget too small, a class out of range, ids the model refuses, players the input does not have.
         """
         if tol is not None:
             raise ArgumentError(f"tol={tol!r}: no method at hand stops at a tolerance; set budget= instead.")
         if budget is not None and (not isinstance(budget, (int, np.integer)) or budget < 1):
             raise ArgumentError(f"budget must be a positive integer or None; received {budget!r}.")
-        tokens = self._tokens(x)
-        function = self._function(tokens.ids)
-        explained, weights = function.look(tokens.ids)
-        maps = self._maps(weights, tokens)
+        sides, specs = self._reader.read(x)
+        seated = None if self._of_heads else self._seated(sides)
+        function = self._function(sides, specs)
+        explained, weights = function.look([side.array for side in sides])
+        weights = self._chosen(weights)
+        if seated is None:
+            function.heads = {name: array.shape[1] for name, array in weights.items()}
+            seated = seat_heads(sides, function.heads)
         index = function.target.choose(explained)
-        background = self._background_rows(tokens)
-        playing = tokens.mask & (tokens.ids[:, None] != background).any(1)
-        method = self._method(playing)
-        attribution = self._attribute(function, tokens, index, background, playing, method, budget, progress)
+        method = self.method if self.method != "auto" else auto_method(seated.playing.sum(1).max(initial=0))
+        values, games = self._play(function, seated, index, method, budget, progress)
         return Explanation(
-            attention=maps,
-            attributions=(attribution,),
-            labels=tokens.pieces,
-            provenance=self._provenance(),
-            word_ids=tokens.word_ids,
+            attention=tuple(
+                map_record(name, array, sides) for name, array in weights.items() if self.attention is not None
+            ),
+            attributions=_attributions(seated, values, games, index, function.target.unit, method),
+            labels=ruler(sides[0], seated),
+            provenance=self._provenance(sides, function.notes),
+            word_ids=sides[0].word_ids,
         )
 
-    def _attribute(self, function, tokens, index, background, playing, method, budget, progress):
-        values = np.zeros(tokens.ids.shape)
-        games = function.games(tokens.ids, background, index, playing)
+    @property
+    def _of_heads(self):
+        return isinstance(self.players, str) and self.players == "heads"
+
+    def _play(self, function, seated, index, method, budget, progress):
+        """Values (B, M) and the games they come from."""
+        values = np.zeros(seated.playing.shape)
+        games = function.games(seated.table(index), seated.playing)
         bar = tqdm(games, desc=f"SHAP ({method})", unit="row", disable=progress is False, delay=0 if progress else 1)
         with seeded_numpy_random(self.seed):
             for row, game in enumerate(bar):
                 values[row, game.players] = shapley_values(game, method, budget=budget)
-        return Attribution(
-            values=values,
-            base=np.array([game.base for game in games]),
-            output=np.array([game.output for game in games]),
-            target=index,
-            unit=function.target.unit,
-            method="partition (Owen values)" if method == "partition" else method,
-            evaluations=np.array([game.evaluations for game in games]),
-            player_labels=tokens.pieces,
-            mask=tokens.mask,
-        )
+        return values, games
 
-    def _maps(self, weights, tokens):
-        if self.attention not in ("all", None):
-            unknown = [name for name in self.attention if name not in weights]
-            if unknown:
-                known = ", ".join(weights) or "none"
-                raise ArgumentError(f"There is no attention call '{unknown[0]}'; the calls are: {known}.")
-            weights = {name: weights[name] for name in self.attention}
-        return tuple(_map(name, array, tokens) for name, array in weights.items())
+    def _seated(self, sides):
+        """The players of all inputs, and the background against which they play."""
+        names = [side.name for side in sides]
+        kinds = self.players if isinstance(self.players, dict) else dict.fromkeys(names, self.players)
+        unknown = [name for name in kinds if name not in names]
+        if unknown:
+            raise ArgumentError(f"players names the input '{unknown[0]}'; the inputs are {', '.join(names)}.")
+        players = [players_of(side, kinds.get(side.name, "none")) for side in sides]
+        return seat(sides, players, self._background.rows(sides, [one.count > 0 for one in players]))
 
-    def _method(self, playing):
-        if self.method != "auto":
-            return self.method
-        return auto_method(playing.sum(1).max(initial=0))
-
-    def _tokens(self, x):
-        """Texts or ids as `Tokens`, with the model's own idea of padding."""
-        length = _length(self.model)
-        is_text = isinstance(x, str) or (isinstance(x, (list, tuple)) and len(x) and isinstance(x[0], str))
-        if is_text or (isinstance(x, np.ndarray) and x.dtype.kind in "UO"):
-            if self.tokenizer is None:
-                raise ArgumentError("Texts need a tokenizer: AttentionExplainer(..., tokenizer=...).")
-            return tokenize(self.tokenizer, x, length=length, pad_id=self._pad_id() or 0)
-        try:
-            ids = np.asarray(x)
-        except ValueError:
-            raise ShapeError("Expected rows of one length; received several. Pad them, and say pad_id=.") from None
-        if ids.ndim != 2 or ids.dtype.kind not in "iu" or 0 in ids.shape:
-            raise ShapeError(
-                f"Expected token ids, an integer array (rows, positions) with at least one row; received shape "
-                f"{ids.shape}, dtype {ids.dtype}."
+    def _chosen(self, weights):
+        """The maps that were asked for."""
+        if self._of_heads and not weights:
+            raise ArgumentError(
+                f"players='heads' needs attention; the model '{self.model.name}' has none that is seen."
             )
-        if ids.min() < 0:
-            raise ArgumentError(f"Token ids count from 0; received {ids.min()}.")
-        if length is not None and ids.shape[1] != length:
-            raise ShapeError(f"The model takes {length} positions; received ids of shape {ids.shape}.")
-        pad = self._pad_id()
-        mask = np.ones(ids.shape, bool) if pad is None else ids != pad
-        pieces = tuple(
-            tuple(str(one) if real else "" for one, real in zip(*row, strict=True))
-            for row in zip(ids, mask, strict=True)
-        )
-        return Tokens(ids, pieces, mask, np.where(mask, np.cumsum(mask, axis=1) - 1, -1))
+        if self.attention in ("all", None):
+            return weights
+        unknown = [name for name in self.attention if name not in weights]
+        if unknown:
+            known = ", ".join(weights) or "none"
+            raise ArgumentError(f"There is no attention call '{unknown[0]}'; the calls are: {known}.")
+        return {name: weights[name] for name in self.attention}
 
-    def _pad_id(self):
-        if self.pad_id is not None:
-            return self.pad_id
-        return 0 if self.mask_zero else None
+    def _wanted_attention(self):
+        """Whether attention comes along; what was asked for by name must."""
+        return "must" if self._of_heads or self.attention not in ("all", None) else self.attention is not None
 
-    def _background_rows(self, tokens):
-        """What stands in for absent tokens: (R, S)."""
-        positions = tokens.ids.shape[1]
-        if self.background.ndim == 0:
-            return np.full((1, positions), self.background)
-        if self.background.shape[1] != positions:
-            raise ShapeError(
-                f"The background has {self.background.shape[1]} positions, the rows have {positions}; pad both alike."
-            )
-        return self.background
-
-    def _function(self, ids):
-        """The value function for rows of this length; a model that takes any length shares one."""
+    def _function(self, sides, specs):
+        """The value function for rows of these shapes; a model that takes any length shares one."""
         fixed = not is_functional(self.model) and not isinstance(self.model, keras.Sequential)
-        length = ids.shape[1] if fixed or _length(self.model) is not None else None
-        if length not in self._functions:
-            dtype = "int32" if fixed else symbolic_inputs(self.model).dtype
+        key = repr(keras.tree.map_structure(lambda spec: (spec.shape, spec.dtype), specs))
+        if key not in self._functions:
             function = ValueFunction(
                 self.model,
                 Target(self._target_spec),
-                input_dtype=dtype,
-                length=length,
-                attention=self.attention is not None,
+                specs,
+                attention=self._wanted_attention(),
                 batch_size=self._batch_size,
             )
             if fixed:
-                function.build(ids)
-            self._functions[length] = function
-        return self._functions[length]
+                function.build([side.array for side in sides])
+            self._functions[key] = function
+        return self._functions[key]
 
-    def _provenance(self):
-        background = self.background
-        described = f"token id {background}" if background.ndim == 0 else f"{len(background)} rows"
+    def _checked_background(self, given):
+        if self._of_heads:
+            if given is not None:
+                raise ArgumentError(
+                    "players='heads' takes background=None: a head that is off has weights of 0, nothing else stands "
+                    f"in for it; received {type(given).__name__}."
+                )
+            return None
+        wanted = self._reader.wanted
+        names = wanted and (["input"] if len(wanted) == 1 else self._reader.known_names)
+        are_ids = wanted and [_takes_ids(one) for one in wanted]
+        return Background(given, names, are_ids, mask_zero=self._reader.mask_zero, tokenizer=self._reader.tokenizer)
+
+    def _provenance(self, sides, notes):
         libraries = ("keras", "tensorflow", "shap", "numpy")
         return Provenance(
             model=self.model.name,
-            background=described,
+            background="attention weights of 0" if self._of_heads else self._background.describe(sides),
             seed=self.seed,
             versions=tuple((name, version(name)) for name in libraries),
+            notes=notes,
         )
+
+
+def _attributions(seated, values, games, index, unit, method):
+    """One record per input with players."""
+    base, output = (np.array([getattr(game, end) for game in games]) for end in ("base", "output"))
+    total = values.sum(1)
+    parts = [(name, players, values[:, part], part) for name, players, part in seated.seats if players.count]
+    return tuple(
+        Attribution(
+            values=own.reshape(len(own), *players.shape),
+            base=base,
+            output=output,
+            target=index,
+            unit=unit,
+            method="partition (Owen values)" if method == "partition" else method,
+            evaluations=np.array([game.evaluations for game in games]),
+            player_labels=players.labels,
+            mask=seated.mask[:, part].reshape(len(own), *players.shape),
+            input_name=name,
+            players=players.kind,
+            elsewhere=total - own.sum(1) if len(parts) > 1 else None,
+        )
+        for name, players, own, part in parts
+    )
 
 
 def _explainable(model):
@@ -285,54 +294,15 @@ def _explainable(model):
     if capture is not None and not capture.changes:
         model = capture.model
     refuse_unbuilt_sequential(model)
-    inputs = getattr(model, "inputs", None)
-    if inputs is not None and len(inputs) != 1:
-        raise ModelError(
-            f"The model '{model.name}' has {len(inputs)} inputs; this version explains models with one input of "
-            "token ids."
-        )
-    if inputs is not None and len(inputs[0].shape) != 2:
-        raise ModelError(
-            f"The model '{model.name}' takes an input of shape {tuple(inputs[0].shape)}; this version explains "
-            "token ids, (batch, positions)."
-        )
     return model
 
 
-def _length(model):
-    """Positions the model insists on, or None."""
-    inputs = getattr(model, "inputs", None)
-    return inputs[0].shape[1] if inputs else None
+def _check_players(players):
+    """Raise for a name that is none; arrays are looked at beside the rows."""
+    for one in players.values() if isinstance(players, dict) else (players,):
+        if isinstance(one, str):
+            require_choice("players", one, ("auto", *NAMES, *(() if isinstance(players, dict) else ("heads",))))
 
 
-def _background(background, mask_zero):
-    array = np.array(background)
-    if array.dtype.kind not in "iu" or array.ndim not in (0, 2) or array.size == 0:
-        raise ArgumentError(
-            "background must be one token id, or an integer array (rows, positions); received shape "
-            f"{array.shape}, dtype {array.dtype}."
-        )
-    if array.min() < 0:
-        raise ArgumentError(f"background must be token ids, which count from 0; received {array.min()}.")
-    if array.ndim == 0 and array == 0 and mask_zero:
-        raise ArgumentError(
-            "background=0 would remove tokens, because an Embedding of the model masks id 0; use the id of the mask "
-            "or unknown token."
-        )
-    return array
-
-
-def _map(name, weights, tokens):
-    """A record of one call; positions of the ruler get their words, others a number."""
-    rows, _, queries, keys = weights.shape
-    positions = tokens.ids.shape[1]
-
-    def side(count, word):
-        if count == positions:
-            return tokens.pieces, tokens.mask
-        names = (word,) if count == 1 else tuple(f"{word} {i}" for i in range(count))
-        return (names,) * rows, None
-
-    query_labels, query_mask = side(queries, "query")
-    key_labels, mask = side(keys, "key")
-    return AttentionMap(name, weights, query_labels, key_labels, query_mask, mask)
+def _takes_ids(symbolic):
+    return len(symbolic.shape) == 2 and keras.backend.standardize_dtype(symbolic.dtype).startswith("int")

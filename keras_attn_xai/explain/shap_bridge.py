@@ -58,18 +58,21 @@ def halving_tree(players):
 
 def to_shap(explanation):
     """`Explanation.to_shap`."""
-    attribution = explanation.attribution
+    if not explanation.attributions:
+        raise RecordError("The explanation has no attributions to give to shap.")
+    parts = explanation.attributions
+    rows = [sum(row, ()) for row in zip(*(one.player_labels for one in parts), strict=True)]
     # padding as a blank: shap 0.48's bar plot trips over an empty string
-    labels = np.array([[label or " " for label in row] for row in explanation.labels], dtype=object)
+    labels = np.array([[label or " " for label in row] for row in rows], dtype=object)
     names = [f"position {i}" for i in range(labels.shape[1])]
-    if len(labels) == 1:  # shap's plots of one row name its features
+    if (labels == labels[:1]).all():  # features, and one row, whose features shap's plots name
         names = list(labels[0])
     return shap.Explanation(
-        values=np.array(attribution.values),
-        base_values=np.array(attribution.base),
+        values=np.concatenate([one.values.reshape(len(one), -1) for one in parts], axis=1),
+        base_values=np.array(parts[0].base),
         data=labels,
         feature_names=names,
-        output_names=attribution.unit,
+        output_names=parts[0].unit,
     )
 
 

@@ -1,139 +1,230 @@
-"""The compiled value function: coalitions of one row in, the target's value for each out.
+"""The compiled value function: coalitions of rows in, the target's value for each out.
 
-One traced function serves every row and every batch size; masked inputs are built on the device;
-a coalition that was evaluated before is looked up.
+One traced function serves every row and every batch size; masked inputs are built on the device from the players that
+are present and the player each number belongs to; a coalition that was evaluated before is looked up.
+
+Shapes: N coalitions, P rows, R background rows, M players of all inputs together.
 """
 
 import re
+from dataclasses import dataclass
 from functools import partial
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_attn_xai.capture.locate import attention_layers
-from keras_attn_xai.capture.record import call_with_attention, recording
+from keras_attn_xai.capture.record import call_with_attention, listening
+from keras_attn_xai.capture.selection import EVERYTHING, PREFIX
 from keras_attn_xai.errors import ArgumentError, ModelError
+from keras_attn_xai.explain.heads import gates
 
 DEFAULT_BATCH = 512
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows and what coalitions of their players are made of.
+
+    Parameters
+    ----------
+    inputs : list of arrays (P, ...)
+        The model's inputs, flat.
+    cells : list of int arrays (P, ...)
+        The player, of all inputs together, that each number belongs to; -1 is one that never leaves. An axis of size 1
+        stands for all.
+    background : list of arrays (R, ...)
+        What takes the place of an absent player, averaged over its rows.
+    index : int array (P,)
+        The target's index.
+    players : int
+        M.
+    """
+
+    inputs: list
+    cells: list
+    background: list
+    index: np.ndarray
+    players: int
+
+    def __len__(self):
+        return len(self.index)
+
+    def take(self, rows):
+        """The table of some rows."""
+        inputs, cells = ([array[rows] for array in arrays] for arrays in (self.inputs, self.cells))
+        return Table(inputs, cells, self.background, self.index[rows], self.players)
+
+
 class ValueFunction:
-    """A model as a function of which tokens are present.
+    """A model as a function of which players are present.
 
     Parameters
     ----------
     model : keras.Model
-        With one token-id input (B, S).
     target : Target
-    input_dtype : str
-        What the model takes ids as.
-    length : int or None
-        Positions per row; None where the model takes any number.
-    attention : bool, default True
-        Whether `look` brings the attention along, if there is any.
+    specs : nested keras.InputSpec
+        In the structure of the model's inputs.
+    attention : bool or "must", default True
+        Whether `look` brings the attention along, if there is any. Attention that cannot come out is noted, or with
+        "must" raises.
     batch_size : int, default 512
         Most rows the model is given at once.
+
+    Attributes
+    ----------
+    heads : dict of str to int
+        Heads that are players, in this order: how many each call has. To be set before the first game.
+    notes : tuple of str
+        Why there are no maps, known once `look` has run.
     """
 
-    def __init__(self, model, target, *, input_dtype="int32", length=None, attention=True, batch_size=None):
+    def __init__(self, model, target, specs, *, attention=True, batch_size=None):
         self.model = model
         self.target = target
         self.batch_size = batch_size or DEFAULT_BATCH
-        ids = tf.TensorSpec([None, length], input_dtype)
-        present, index = tf.TensorSpec([None, length], tf.bool), tf.TensorSpec([None], tf.int32)
+        self._structure = specs
+        self.heads = {}
+        inputs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in keras.tree.flatten(specs)]
+        cells = [tf.TensorSpec([None] * len(spec.shape), tf.int32) for spec in inputs]
+        present, integers = tf.TensorSpec([None, None], tf.bool), tf.TensorSpec([None], tf.int32)
+        self.notes: tuple[str, ...] = ()
+        self._must_see = attention == "must"
         self._with_attention = attention and bool(attention_layers(model))
-        self._look = _traced(self._look_of, ids)
-        self._values = _traced(self._values_of, ids, present, ids, index)
-        self._dtype = tf.as_dtype(input_dtype).as_numpy_dtype
+        self._look = _traced(self._look_of, inputs)
+        self._values = _traced(self._values_of, inputs, cells, inputs, present, integers, integers)
+        self._dtypes = [tf.as_dtype(spec.dtype).as_numpy_dtype for spec in inputs]
 
-    def build(self, ids):
+    def build(self, inputs):
         """Show a subclassed model one row, outside of any trace: it makes its variables on first sight."""
-        self._run(partial(self.model, training=False), ids[:1])
+        self._run(lambda one: self.model(self._packed(one), training=False), [array[:1] for array in inputs])
 
-    def look(self, ids):
+    def look(self, inputs):
         """One pass over rows as they are.
 
         Parameters
         ----------
-        ids : int array (B, S)
+        inputs : list of arrays (B, ...)
 
         Returns
         -------
         explained : float array (B,) or (B, C)
             What a target is chosen from.
-        weights : dict of str to float array (B, H, T, S')
+        weights : dict of str to float array (B, H, T, S)
             Attention by call name.
         """
-        starts = range(0, len(ids), self.batch_size)
-        explained, weights = zip(
-            *(self._run(self._look, ids[start : start + self.batch_size]) for start in starts), strict=True
-        )
+        parts = [
+            self._run(self._look, [array[start : start + self.batch_size] for array in inputs])
+            for start in range(0, len(inputs[0]), self.batch_size)
+        ]
+        explained, weights = zip(*parts, strict=True)
         return np.concatenate(explained), {name: np.concatenate([one[name] for one in weights]) for name in weights[0]}
 
-    def games(self, ids, background, index, playing):
+    def games(self, table, playing):
         """One `Game` per row, its two ends already evaluated, all rows in one batch.
 
         Parameters
         ----------
-        ids : int array (B, S)
-        background : int array (R, S)
-        index : int array (B,)
-        playing : bool array (B, S)
+        table : Table
+            Of P rows.
+        playing : bool array (P, M)
         """
-        ends = [self.values(present, ids, background, index) for present in (~playing, np.ones_like(playing))]
+        every = np.arange(len(table))
+        ends = [self.values(table, present, every) for present in (~playing, np.ones_like(playing))]
         lost = np.flatnonzero(~np.isfinite(ends).all(axis=0))
         if len(lost):
             raise ModelError(
-                f"The model's output is NaN or infinite for row {lost[0]} or its background ({len(lost)} of {len(ids)} "
-                "rows). Leave out rows that are all padding, and look for overflow in the model."
+                f"The model's output is NaN or infinite for row {lost[0]} or its background ({len(lost)} of "
+                f"{len(table)} rows). Leave out rows that are all padding, and look for overflow in the model."
             )
         return [
-            Game(
-                self, ids[row], background, index[row], np.flatnonzero(playing[row]), ends=(ends[0][row], ends[1][row])
-            )
-            for row in range(len(ids))
+            Game(self, table.take([row]), np.flatnonzero(playing[row]), ends=(ends[0][row], ends[1][row]))
+            for row in every
         ]
 
-    def values(self, present, ids, background, index):
-        """Values (N,) of coalitions ``present`` (N, S) of rows ``ids`` (N, S), averaged over background rows (R, S)."""
-        step = max(1, self.batch_size // len(background))
-        index = np.maximum(index, 0).astype(np.int32)
-        parts = [
-            self._run(self._values, ids[some], present[some], background.astype(self._dtype), index[some]).numpy()
-            for some in (slice(start, start + step) for start in range(0, len(present), step))
-        ]
+    def values(self, table, present, rows):
+        """Values (N,) of coalitions ``present`` (N, M) of the table's ``rows`` (N,), averaged over its background."""
+        step = max(1, self.batch_size // len(table.background[0]))
+        parts = [self._part(table, present[at : at + step], rows[at : at + step]) for at in range(0, len(rows), step)]
         return np.concatenate(parts).astype(np.float64)
 
-    def _look_of(self, ids):
+    def _part(self, table, present, rows):
+        needed, rows = np.unique(rows, return_inverse=True)
+        if len(needed) < len(table):
+            table = table.take(needed)
+        background = self._cast(table.background)
+        index = np.maximum(table.index, 0)[rows].astype(np.int32)
+        rest = (table.cells, background, present, rows.astype(np.int32), index)
+        return self._run(self._values, table.inputs, *rest).numpy()
+
+    def _look_of(self, inputs):
         if not self._with_attention:
-            return self._explained_of(ids), {}
-        outputs, weights = call_with_attention(self.model, ids, training=False)
-        explained = self.target.explained(self.model, outputs, list(weights.values()))
-        return explained, {
-            name: tf.cast(one, tf.float32) if one.dtype.size < 4 else one for name, one in weights.items()
-        }
-
-    def _explained_of(self, ids):
-        with recording(self.model) as weights:  # to tell outputs that are attention; a model may have none
-            outputs = self.model(ids, training=False)
-        return self.target.explained(self.model, outputs, list(weights.values()))
-
-    def _values_of(self, ids, present, background, index):
-        rows = tf.where(present[:, None, :], ids[:, None, :], background[None])  # (N, R, S)
-        counts = tf.shape(rows)
-        flat = tf.ensure_shape(tf.reshape(rows, [-1, counts[2]]), [None, ids.shape[1]])
-        scalar = self.target.scalar(self._explained_of(flat), tf.repeat(index, counts[1]))
-        return tf.reduce_mean(tf.reshape(tf.cast(scalar, tf.float64), counts[:2]), axis=1)
-
-    def _run(self, function, ids, *rest):
+            return _at_least_single(self._explained_of(inputs)), {}
         try:
-            return function(ids.astype(self._dtype), *rest)
+            outputs, weights = call_with_attention(self.model, self._packed(inputs), training=False)
+        except ModelError as error:
+            if self._must_see:
+                raise
+            self.notes = (f"No maps: {error}",)
+            return _at_least_single(self._explained_of(inputs)), {}
+        explained = self.target.explained(self.model, outputs, list(weights.values()))
+        return _at_least_single(explained), {name: _at_least_single(one) for name, one in weights.items()}
+
+    def _explained_of(self, inputs, changes=None):
+        weights = []  # to tell outputs that are attention; a model may have none
+
+        def hear(call, seen):
+            weights.append(seen.weights if seen.indices is None else EVERYTHING.shown(call, seen)[PREFIX + call])
+
+        with listening(self.model, hear, changes=changes):
+            outputs = self.model(self._packed(inputs), training=False)
+        return self.target.explained(self.model, outputs, weights)
+
+    def _values_of(self, inputs, cells, background, present, rows, index):
+        present_or_never = tf.concat([present, tf.ones_like(present[:, :1])], axis=1)  # (N, M + 1)
+        filled = [_filled(*parts, present_or_never, rows) for parts in zip(inputs, cells, background, strict=True)]
+        flat = [
+            tf.ensure_shape(tf.reshape(one, tf.concat([[-1], tf.shape(one)[2:]], 0)), array.shape)
+            for one, array in zip(filled, inputs, strict=True)
+        ]
+        counts = tf.shape(filled[0])[:2]  # N, R
+        changes = gates(self.heads, tf.repeat(present, counts[1], axis=0)) if self.heads else None
+        scalar = self.target.scalar(self._explained_of(flat, changes), tf.repeat(index, counts[1]))
+        return tf.reduce_mean(tf.reshape(tf.cast(scalar, tf.float64), counts), axis=1)
+
+    def _packed(self, inputs):
+        return keras.tree.pack_sequence_as(self._structure, inputs)
+
+    def _cast(self, arrays):
+        return [array.astype(dtype) for array, dtype in zip(arrays, self._dtypes, strict=True)]
+
+    def _run(self, function, inputs, *rest):
+        try:
+            return function(self._cast(inputs), *rest)
         except tf.errors.InvalidArgumentError as error:
             reason = re.search(r"indices\S* = .* is not in \[.*?\)|slice index .* out of bounds", error.message)
+            received = " and ".join(
+                f"token ids from {array.min()} to {array.max()}" if array.dtype.kind in "iu" else f"shape {array.shape}"
+                for array in inputs
+            )
             raise ArgumentError(
-                f"The model refused its input, token ids from {ids.min()} to {ids.max()} or the background: "
+                f"The model refused its input, {received} or the background: "
                 f"{reason.group() if reason else error.message.splitlines()[0]}."
             ) from None
+
+
+def _filled(array, cells, background, present_or_never, rows):
+    """Rows with the background (R, ...) where a player is absent: (N, R, ...)."""
+    cells = tf.gather(cells, rows)
+    cells = tf.where(cells < 0, tf.shape(present_or_never)[1] - 1, cells)
+    kept = tf.gather(present_or_never, cells, batch_dims=1)
+    return tf.where(kept[:, None], tf.gather(array, rows)[:, None], background[None])
+
+
+def _at_least_single(tensor):
+    """Half precision as float32, which NumPy and records know."""
+    return tf.cast(tensor, tf.float32) if tensor.dtype.size < 4 else tensor
 
 
 def _traced(function, *signature):
@@ -151,20 +242,17 @@ class Game:
     Parameters
     ----------
     function : ValueFunction
-    ids : int array (S,)
-    background : int array (R, S)
-        What takes the place of an absent player, averaged over its rows.
-    index : int
-        The target's index.
-    players : int array (M,)
-        Their positions; every other position always keeps its own id.
+    table : Table
+        Of the one row.
+    players : int array (K,)
+        Those that make a difference, of the table's M; the others are always present.
     ends : (float, float)
         The values with no player and with every player.
     """
 
-    def __init__(self, function, ids, background, index, players, *, ends):
+    def __init__(self, function, table, players, *, ends):
         self._function = function
-        self._row = (ids, background, index)
+        self._table = table
         self.players = players
         self.base, self.output = ends
         nobody, everybody = np.packbits(np.array([[0], [1]]).repeat(len(players), axis=1).astype(bool), axis=1)
@@ -179,15 +267,13 @@ class Game:
         return len(self._known)
 
     def __call__(self, coalitions):
-        """Values (N,) of coalitions (N, M), True (or 1) for a present player."""
+        """Values (N,) of coalitions (N, K), True (or 1) for a present player."""
         coalitions = np.asarray(coalitions).astype(bool).reshape(-1, len(self.players))
         keys = [row.tobytes() for row in np.packbits(coalitions, axis=1)]
         fresh = {key: n for n, key in enumerate(keys) if key not in self._known}
         if fresh:
-            ids, background, index = self._row
-            present = np.ones((len(fresh), len(ids)), bool)
+            present = np.ones((len(fresh), self._table.players), bool)
             present[:, self.players] = coalitions[list(fresh.values())]
-            rows = np.broadcast_to(ids, present.shape)
-            values = self._function.values(present, rows, background, np.broadcast_to(index, len(fresh)))
+            values = self._function.values(self._table, present, np.zeros(len(fresh), int))
             self._known.update(zip(fresh, values, strict=True))
         return np.array([self._known[key] for key in keys])

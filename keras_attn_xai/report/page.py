@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from keras_attn_xai.alignment import align, merged
+from keras_attn_xai.alignment import align, merged, require_ruler
 from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import bootstrap_interval, kendall_tau, top_k_overlap
@@ -36,7 +36,7 @@ def write_report(explanations, path, *, class_names=None, title="Attention besid
     Raises
     ------
     ArgumentError
-        No rows, or a class without a name.
+        No rows, a class without a name, or players that are not positions.
 
     Examples
     --------
@@ -77,6 +77,7 @@ def _template():
 def _text(explanation, class_names, merge):
     """What the template shows of one row."""
     attribution = explanation.attribution
+    require_ruler(explanation)
     seen = align(explanation, merge=merge) if explanation.attention else None
     if seen is not None:
         keep, moved, labels = seen.mask[0], seen.attribution[0], seen.labels[0]
