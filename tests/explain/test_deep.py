@@ -270,3 +270,15 @@ def test_the_private_names_of_tensorflow_are_where_deep_graph_py_looks_for_them(
     assert len(calls) == 1, where
     body = graph._get_function(calls[0].get_attr("f").name).graph
     assert [one.op.type for one in body.inputs] == ["Placeholder"], where
+
+
+@pytest.mark.parametrize("name", ["encoder_block", "lstm", "embedding_mask_attention", "mixed_precision"])
+def test_in_float64_nothing_is_lost_to_rounding(name):
+    case = KINDS[name]()
+    background = tf.nest.map_structure(np.zeros_like, case.background) if name == "encoder_block" else case.background
+    single, double = (
+        Deep(case.function, layers=case.layers, precision=one)(case.inputs, background)
+        for one in ("float32", "float64")
+    )
+    assert double.relative_gap.max() < 1e-11
+    np.testing.assert_allclose(single.values, double.values, rtol=1e-3, atol=1e-4)

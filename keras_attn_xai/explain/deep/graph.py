@@ -4,13 +4,19 @@ The one file of this folder that looks inside TensorFlow: how operations are cop
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 SAME_FOR_BOTH = {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "BroadcastGradientArgs"}
-WIDER = {tf.float16: tf.float32, tf.bfloat16: tf.float32}
+WIDER = {
+    "float32": {tf.float16: tf.float32, tf.bfloat16: tf.float32},
+    "float64": {tf.float16: tf.float64, tf.bfloat16: tf.float64, tf.float32: tf.float64},
+}
+_wider = ContextVar("wider", default=WIDER["float32"])
 NOTHING: dict = {}
 LEFT_BEHIND = {"_class", "_output_shapes", "_gradient_op_type", "_XlaMustCompile", "_noinline"}
 
@@ -96,6 +102,16 @@ def r_of(value):
     return value.r if isinstance(value, Pair) else value
 
 
+@contextmanager
+def precision(name):
+    """Copy operations with at least this many bits while this is open."""
+    before = _wider.set(WIDER[name])
+    try:
+        yield
+    finally:
+        _wider.reset(before)
+
+
 def replay(graph, feed, *, instead: dict = NOTHING, on_step: Callable = lambda step: None):
     """Run a traced graph inside the current one.
 
@@ -144,23 +160,28 @@ def captured(concrete):
 
 
 def copy(op, inputs):
-    """The outputs of an operation like ``op`` in the current graph; half precision becomes float32."""
+    """The outputs of an operation like ``op`` in the current graph, in the `precision` that is open."""
     if op.type == "Const":
         return [_widened(tf.constant(tf.make_ndarray(op.get_attr("value")), op.outputs[0].dtype))]
-    keeps = any(one.dtype == tf.resource for one in op.inputs)  # a variable's dtype is its own
-    attributes = {name: value for name, value in op.node_def.attr.items() if name not in LEFT_BEHIND}
-    dtypes = [one.dtype for one in op.outputs]
-    if not keeps:
-        attributes = {name: _wider_attribute(value) for name, value in attributes.items()}
-        dtypes = [WIDER.get(one, one) for one in dtypes]
     into = tf.compat.v1.get_default_graph()
-    for one in attributes.values():
-        if one.func.name:  # the body of a loop
-            into._add_function_recursive(op.graph._get_function(one.func.name))
+    attributes = {name: value for name, value in op.node_def.attr.items() if name not in LEFT_BEHIND}
+    bodies = [one.func.name for one in attributes.values() if one.func.name]  # of a loop or a branch
+    for name in bodies:
+        into._add_function_recursive(op.graph._get_function(name))
+    if bodies or any(one.dtype == tf.resource for one in op.inputs):  # these have a dtype of their own
+        inputs = [tf.cast(one, old.dtype) if old.dtype.is_floating else one for one, old in _zipped(inputs, op.inputs)]
+        dtypes = [one.dtype for one in op.outputs]
+    else:
+        attributes = {name: _wider_attribute(value) for name, value in attributes.items()}
+        dtypes = [_wider.get().get(one.dtype, one.dtype) for one in op.outputs]
     made = into.create_op(op.type, list(inputs), dtypes, attrs=attributes)
-    for new, old in zip(made.outputs, op.outputs, strict=True):
+    for new, old in _zipped(made.outputs, op.outputs):
         new.set_shape(old.shape)
     return [_widened(one) for one in made.outputs]
+
+
+def _zipped(some, others):
+    return zip(some, others, strict=True)
 
 
 def _run(op, inputs, on_step):
@@ -198,16 +219,17 @@ def _common_shift(pair):
 
 
 def _widened(value):
-    if value.dtype not in WIDER:
+    wider = _wider.get()
+    if value.dtype not in wider:
         return value
     if isinstance(value, Pair):
         return Pair(_widened(value.x), _widened(value.r))
-    return tf.cast(value, WIDER[value.dtype])
+    return tf.cast(value, wider[value.dtype])
 
 
 def _wider_attribute(value):
-    """The attribute with float32 in the place of half precision."""
-    wider = {one.as_datatype_enum: other.as_datatype_enum for one, other in WIDER.items()}
+    """The attribute with wider types in the place of its own."""
+    wider = {one.as_datatype_enum: other.as_datatype_enum for one, other in _wider.get().items()}
     if value.type not in wider and not any(one in wider for one in value.list.type):
         return value
     changed = type(value)()
