@@ -55,7 +55,8 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
     query : {"mean over unmasked", "max over unmasked", "first", "last"} or int, default "mean over unmasked"
         How the query positions become one; "first" and "last" are the first and last real ones.
     merge : {None, "words"}
-        "words" adds up the pieces of a word, in attention and attribution alike.
+        "words" adds up the pieces of a word, in attention and attribution alike. Where the players are words, attention
+        is added up in any case.
 
     Returns
     -------
@@ -85,9 +86,10 @@ def align(explanation, *, map=None, heads="mean", query="mean over unmasked", me
     chosen = _choose_map(explanation, map)
     per_query, heads_name = reduce_heads(chosen.dense(), heads)
     attention, query_name = _reduce_queries(per_query, chosen.query_mask, query)
-    mask = attribution.mask & chosen.mask
-    values = attribution.values
-    attention, values, mask, labels = merged(explanation, merge, mask, attention, values)
+    seen = chosen.mask
+    if attribution.players == "words":
+        attention, seen = _summed_by_word(explanation, attention, seen)
+    attention, values, mask, labels = merged(explanation, merge, attribution.mask & seen, attention, attribution.values)
     return Alignment(
         attention=np.where(mask, attention, 0.0),
         attribution=np.where(mask, values, 0.0),
@@ -116,7 +118,7 @@ def _choose_map(explanation, name):
             "The explanation has no attention map to lay beside the attribution: the model has no attention, or it was "
             "explained with attention=None. write_report shows SHAP alone."
         )
-    positions = explanation.attribution.values.shape[1]
+    positions = len(explanation.labels[0]) if len(explanation) else explanation.attribution.values.shape[1]
     known = (
         "; ".join(f"'{one.name}' {(*one.weights.shape[:3], one.mask.shape[1])}" for one in explanation.attention)
         or "none"
@@ -150,12 +152,26 @@ def _reduce_queries(weights, mask, query):
     raise ArgumentError(f"query must be {words} or one of {weights.shape[1]} positions; received {query!r}.")
 
 
+def _summed_by_word(explanation, attention, mask):
+    """Attention (B, S) and its mask added up to the words that are players, (B, W)."""
+    if explanation.word_ids is None:
+        raise RecordError("Players that are words need word_ids, which say which pieces are theirs; there are none.")
+    rows, words = explanation.attribution.values.shape
+    sums, kept = np.zeros((rows, words + 1)), np.zeros((rows, words + 1), bool)
+    place = np.arange(rows)[:, None], np.where(mask, explanation.word_ids, -1)  # the last column is padding
+    np.add.at(sums, place, attention)
+    np.logical_or.at(kept, place, True)
+    return sums[:, :words], kept[:, :words]
+
+
 def merged(explanation, merge, mask, *values):
     """Arrays (B, S) with the pieces of each word summed where ``merge`` asks for it, then their mask and labels."""
+    if merge not in (None, "words"):
+        raise ArgumentError(f"merge must be None or 'words'; received {merge!r}.")
+    if explanation.attributions and explanation.attribution.players == "words":
+        return *values, mask, explanation.attribution.player_labels
     if merge is None:
         return *values, mask, explanation.labels
-    if merge != "words":
-        raise ArgumentError(f"merge must be None or 'words'; received {merge!r}.")
     if explanation.word_ids is None:
         raise RecordError("merge='words' needs word_ids; explain with a tokenizer that tells words from pieces.")
     groups = []  # per row: the positions of each word
