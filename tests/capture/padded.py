@@ -55,7 +55,7 @@ def post_norm(x, attended):
     return keras_layers.LayerNormalization()(keras_layers.Add()([x, attended]))
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.padded")
 class Block(keras_layers.Layer):
     """A transformer's block that hands masks on, its attention made in __init__."""
 
@@ -73,7 +73,7 @@ class Block(keras_layers.Layer):
         return self.norm(self.add([x, self.attention(x, x)]))
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.padded")
 class LateBlock(keras_layers.Layer):
     """The same, its attention made in build."""
 
@@ -94,7 +94,7 @@ class LateBlock(keras_layers.Layer):
         return {**super().get_config(), "heads": self.heads}
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.padded")
 class Forgetful(keras_layers.Layer):
     """Hands no mask on, and has no **kwargs."""
 
@@ -109,7 +109,7 @@ class Forgetful(keras_layers.Layer):
         return 2.0 * self.dense(x)
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.padded")
 class Translator(keras.Model):
     """Subclassed, two cross attentions over one memory, dict in."""
 
@@ -122,7 +122,7 @@ class Translator(keras.Model):
         return self.second(self.first(inputs["query"], memory), memory)
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.padded")
 class Plus(keras.Model):
     """Subclassed, with a plain + that has no mask."""
 

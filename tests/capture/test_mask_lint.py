@@ -244,7 +244,7 @@ def test_a_vector_with_as_many_features_as_there_are_positions_has_no_padding():
     assert check_masks(keras.Model(ids, mha("mha")(x, x)), IDS) == []
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.mask_lint")
 class OwnAttention(keras_layers.Layer):
     """Scaled dots in plain operations, value first, that use no mask."""
 
@@ -302,7 +302,7 @@ def test_a_subclassed_model_says_what_it_received():
     assert_untouched(model)
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.mask_lint")
 class Breaks(keras.Model):
     """Raises after its attention has run, when it is told to."""
 
@@ -335,7 +335,7 @@ def test_a_model_that_was_never_called_is_linted_all_the_same():
     assert [leak.name for leak in leaks] == ["second"]
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.mask_lint")
 class Compiled(Breaks):
     """Its call is a compiled function."""
 
