@@ -152,9 +152,11 @@ def changed_attention(attention, changes):
 
 
 def _argument(attention, name):
-    """An argument as the configuration has it, whether or not its layer is built."""
+    """An argument as the configuration has it, without what the file it came from knows of it."""
     given = attention.get_config()[name]
-    return {key: value for key, value in given.items() if key != "build_config"} if isinstance(given, dict) else given
+    if not isinstance(given, dict):
+        return given
+    return {key: value for key, value in given.items() if key not in ("build_config", "shared_object_id")}
 
 
 def refuse_what_monotonic_ignores(**given):

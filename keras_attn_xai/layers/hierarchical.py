@@ -156,7 +156,7 @@ class HierarchicalAttention(RebuildsQuantizedParts):
         self.top_k = top_k
         self.dropout = dropout
         self.seed = seed
-        self.pooling_config = pooling_config(
+        self.pooling_arguments = pooling_arguments(
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
@@ -167,7 +167,7 @@ class HierarchicalAttention(RebuildsQuantizedParts):
             weights_regularizer=weights_regularizer,
         )
         if not all(isinstance(pooling, str) for pooling in (word_pooling, sentence_pooling)):
-            refuse_beside_a_layer(self.pooling_config)
+            refuse_beside_a_layer(self.pooling_arguments)
         self.word_score, self.sentence_score = (
             pooling if isinstance(pooling, str) else None for pooling in (word_pooling, sentence_pooling)
         )
@@ -188,7 +188,7 @@ class HierarchicalAttention(RebuildsQuantizedParts):
             fully_masked=fully_masked,
             dropout=self.dropout,
             seed=self.seed,
-            **self.pooling_config,
+            **self.pooling_arguments,
             dtype=self.dtype_policy,
             name=name,
         )
@@ -328,7 +328,7 @@ class HierarchicalAttention(RebuildsQuantizedParts):
             "top_k": self.top_k,
             "dropout": self.dropout,
             "seed": self.seed,
-            **self.pooling_config,
+            **{name: _serialized(name, given) for name, given in self.pooling_arguments.items()},
         }
 
     @classmethod
@@ -338,21 +338,33 @@ class HierarchicalAttention(RebuildsQuantizedParts):
         return cls(**{**config, **made})
 
 
-def pooling_config(**given):
-    """Arguments of a pooling as its configuration has them."""
-    config = AttentionPooling(name="pooling", **given).get_config()
-    return {name: config[name] for name in given}
+def pooling_arguments(**given):
+    """Arguments of a pooling as it keeps them: objects where a name or a configuration was given."""
+    pooling = AttentionPooling(name="pooling", **given)
+    return {name: getattr(pooling, name) for name in given}
 
 
 def refuse_beside_a_layer(given):
     """Raise where an argument of the poolings made here was given beside a pooling that is already made."""
-    default = pooling_config(**{**dict.fromkeys(given), **DEFAULTS})
-    changed = [name for name in given if given[name] != default[name]]
+    default = pooling_arguments(**{**dict.fromkeys(given), **DEFAULTS})
+    changed = [name for name, value in given.items() if not _alike(value, default[name])]
     if changed:
         raise ArgumentError(
             f"{', '.join(changed)} would not reach a pooling that is given as a layer; give it to the layer itself, "
             f"AttentionPooling(..., {', '.join(f'{name}=...' for name in changed)}), or name the scores of both levels."
         )
+
+
+def _alike(given, default):
+    # not as `serialize` has them: while a model is loaded it marks what it has met before
+    if type(given) is not type(default):
+        return False
+    return given.get_config() == default.get_config() if hasattr(given, "get_config") else given == default
+
+
+def _serialized(name, given):
+    """An argument of the poolings for the configuration; its name says what it is: a regularizer, or another."""
+    return given if name == "use_bias" else getattr(keras, f"{name.rpartition('_')[2]}s").serialize(given)
 
 
 def require_layer(name, given):

@@ -399,6 +399,16 @@ def test_the_arguments_of_dense_reach_both_levels_and_the_regulariser_both_weigh
     assert HierarchicalAttention(use_bias=False).word_pooling.use_bias is False
 
 
+def test_poolings_given_as_layers_come_back_beside_a_file_that_shares_objects(tmp_path):
+    """Keras marks, while it loads a file, each configuration it meets twice; that is no argument."""
+    inputs = keras.Input((N, W, D))
+    vectors = [HierarchicalAttention(AttentionPooling(), AttentionPooling())(inputs)[0] for _ in range(5)]
+    model = keras.Model(inputs, keras.layers.Add()(vectors))
+    for _ in range(3):  # what is marked depends on where objects lie in memory
+        model.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras")
+
+
 @pytest.mark.parametrize("name", [*POOLED, "use_bias"])
 @pytest.mark.parametrize("poolings", [("feedforward", AttentionPooling()), (AttentionPooling(), AttentionPooling())])
 def test_what_a_ready_pooling_would_not_take_gets_a_sentence(name, poolings):
