@@ -30,7 +30,9 @@ def test_deep_adds_up_on_every_kind(name):
     assert before == [(vars(one).get("call"), getattr(one, "unroll", None)) for one in case.layers]
 
 
-@pytest.mark.parametrize("name", ["dict_inputs", "encoder_block", "lstm", "any_length_with_masks", "mixed_precision"])
+@pytest.mark.parametrize(
+    "name", ["dict_inputs", "encoder_block", "lstm_silu", "any_length_with_masks", "mixed_precision"]
+)
 def test_expected_gradients_add_up(name):
     case = KINDS[name]()
     found = ExpectedGradients(case.function, layers=case.layers)(case.inputs, case.background)

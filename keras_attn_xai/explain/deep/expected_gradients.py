@@ -29,7 +29,7 @@ class ExpectedGradients:
     Parameters
     ----------
     function, layers
-        As for `Deep`; loops stay loops.
+        As for `Deep`.
     tol : float, default 1e-3
         The relative gap to reach.
     cap : int, default 256
@@ -99,7 +99,7 @@ class ExpectedGradients:
             count *= 2
 
     def _trace(self, inputs, signature):
-        traced = Traced(self.function, inputs, signature, self.layers, unroll=False)
+        traced = Traced(self.function, inputs, signature, self.layers)
         line = tf.TensorSpec([None], tf.float64)
         compiled = tf.function(
             partial(_integrate, traced), input_signature=[signature, signature, line, line], autograph=False

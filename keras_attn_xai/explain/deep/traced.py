@@ -37,7 +37,7 @@ class Traced:
     met : list of Met
     """
 
-    def __init__(self, function, structure, signature, layers, *, unroll=True):
+    def __init__(self, function, structure, signature, layers):
         met = []
 
         def meet(ids, output):
@@ -48,7 +48,7 @@ class Traced:
         def flat(*inputs):
             return function(tf.nest.pack_sequence_as(structure, inputs))
 
-        with embedding_outputs(layers, meet), unrolled_loops(layers if unroll else ()):
+        with embedding_outputs(layers, meet), unrolled_loops(layers):
             concrete = tf.function(flat, autograph=False).get_concrete_function(*signature)
         self.graph, self.captures, self._concrete = concrete.graph, captured(concrete), concrete
         if len(concrete.outputs) != 1 or concrete.outputs[0].shape.rank != 1:
