@@ -107,8 +107,9 @@ class AttentionExplainer:
         self.model = _explainable(model)
         require_choice("method", method, ("auto", *METHODS))
         self.method = method
-        _check_players(players)
-        self.players = players
+        self._reader = InputReader(self.model, tokenizer, pad_id)
+        self.players = self._reader.of_the_only_input(players)
+        _check_players(self.players)
         if isinstance(attention, str):
             require_choice("attention, unless it is None or a list of names,", attention, ("all",))
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
@@ -117,8 +118,7 @@ class AttentionExplainer:
             raise ArgumentError(f"seed must be an integer from 0 to 2**32 - 1; received {seed!r}.")
         self.attention = attention
         self.seed = int(seed)
-        self._reader = InputReader(self.model, tokenizer, pad_id)
-        self._background = self._checked_background(background)
+        self._background = self._checked_background(self._reader.of_the_only_input(background))
         self._target_spec = target
         self._batch_size = batch_size
         self._functions = {}

@@ -53,7 +53,7 @@ class InputReader:
         ShapeError, ArgumentError
             Data the model does not take.
         """
-        wanted = self.wanted
+        x, wanted = self.of_the_only_input(x), self.wanted
         tokens: dict[str, Tokens] = {}
         several = isinstance(x, dict) or (len(wanted) > 1 if wanted is not None else _is_several(x))
         rows = Rows(self.model, self._parts(x, tokens) if several else self._one(x, tokens))
@@ -75,6 +75,11 @@ class InputReader:
     def known_names(self):
         """The names of inputs that Keras knows, [] if it does not."""
         return [] if self.wanted is None else self.names(symbolic_inputs(self.model))
+
+    def of_the_only_input(self, given):
+        """What a dict holds for the one input of a model, by the input's own name; anything else as it is."""
+        only = isinstance(given, dict) and len(self.known_names) == 1 and list(given) == self.known_names
+        return given[self.known_names[0]] if only else given
 
     def _parts(self, x, tokens):
         """Data of several inputs, their texts as ids."""
@@ -98,6 +103,11 @@ class InputReader:
         except ValueError:
             raise ShapeError("Expected rows of one length; received several. Pad them, and say pad_id=.") from None
         _check_ids(x, wanted)
+        if wanted is not None and x.ndim and x.ndim == len(wanted.shape) - 1 and x.dtype.kind in "biuf":
+            raise ShapeError(
+                f"The model takes rows {tuple(wanted.shape)}; received shape {x.shape}. If that is one row, give it a "
+                "first axis, x[None]."
+            )
         return x
 
     def _tokens_of(self, leaf, name, wanted, tokens):

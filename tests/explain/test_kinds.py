@@ -202,6 +202,76 @@ def test_players_by_input_and_one_that_stays():
         explained(case, players={"key": "steps"})
 
 
+class Named(keras.Model):
+    """Ids and two features, in a dict or a tuple, which Keras learns of when it sees them."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.attend = layers.Embedding(31, D, mask_zero=True), layers.MultiHeadAttention(3, 5)
+        self.head = layers.Dense(2, activation="softmax")
+
+    def call(self, inputs):
+        """Ids (N, T) and features (N, 2) to (N, 2)."""
+        ids, more = (inputs["ids"], inputs["more"]) if isinstance(inputs, dict) else inputs
+        x = self.table(ids)
+        return self.head(ops.concatenate([ops.mean(self.attend(x, x), axis=1), more], axis=-1))
+
+
+def test_a_subclassed_model_of_several_inputs():
+    keras.utils.set_random_seed(3)
+    model, ids, more = Named(), words(B), draw(B, 2)
+    ids[0, 3:] = 0
+    named = AttentionExplainer(model, {"ids": 1, "more": draw(R, 2)}, target=1)({"ids": ids, "more": more})
+    assert [(one.input_name, one.values.shape) for one in named.attributions] == [("ids", (B, T)), ("more", (B, 2))]
+    assert (named.attributions[0].values[0, 3:] == 0).all()
+    assert all(one.relative_gap.max() <= 1e-5 for one in named.attributions)
+    for x in ((ids, more), [ids, more]):
+        by_place = AttentionExplainer(model, [1, draw(R, 2)], target=1)(x)
+        assert [one.input_name for one in by_place.attributions] == ["input_0", "input_1"]
+        for one, other in zip(by_place.attributions, named.attributions, strict=True):
+            np.testing.assert_allclose(one.values, other.values, atol=1e-6)
+    with pytest.raises(ArgumentError, match="background=1 cannot stand for ids and for other numbers at once"):
+        AttentionExplainer(model, 1)((ids, more))
+
+
+def test_texts_in_a_dict():
+    known = {"a": 2, "good": 3, "film": 4}
+    explainer = AttentionExplainer(
+        Named(), {"ids": 1, "more": 0.0}, tokenizer=lambda text: [known[w] for w in text.split()]
+    )
+    found = explainer({"ids": ["a good film", "film"], "more": draw(2, 2)})
+    assert found.labels == (("a", "good", "film"), ("film", "", ""))
+    np.testing.assert_array_equal(found.attributions[0].mask, [[True, True, True], [True, False, False]])
+
+
+def test_a_mask_among_the_inputs_stays(tmp_path):
+    ids, mask = keras.Input((T,), dtype="int32", name="ids"), keras.Input((T,), dtype="int32", name="mask")
+    x = layers.Embedding(31, D)(ids)
+    x = layers.MultiHeadAttention(3, 5)(x, x, attention_mask=mask[:, None, :])
+    model = keras.Model([ids, mask], layers.Dense(2)(x[:, 0]))
+    rows = words(B)
+    rows[1, 3:] = 0
+    there = (rows != 0).astype("int32")
+    explain = AttentionExplainer(model, 1, players={"ids": "tokens"}, pad_id=0)
+    found = explain([rows, there]).attribution
+    assert (found.values[1, 3:] == 0).all()
+    np.testing.assert_allclose(explain({"mask": there, "ids": rows}).attribution.values, found.values)
+    model.save(tmp_path / "model.keras")
+    again = AttentionExplainer(
+        keras.models.load_model(tmp_path / "model.keras"), {"ids": 1}, players={"ids": "tokens"}, pad_id=0
+    )
+    np.testing.assert_allclose(again([rows, there]).attribution.values, found.values, atol=1e-6)
+
+
+def test_the_only_input_by_its_name():
+    x = keras.Input((3,), name="row")
+    model = keras.Model(x, layers.Dense(1)(x))
+    rows = draw(B, 3)
+    found = AttentionExplainer(model, {"row": 0.0}, players={"row": "features"})({"row": rows}).attribution
+    np.testing.assert_allclose(found.values, rows * model.get_weights()[0][:, 0], atol=1e-6)
+    assert found.input_name == "input"
+
+
 def test_maps_of_two_towers_carry_the_labels_of_their_sides():
     case = KINDS["cross_attention"]()
     (seen,) = explained(case, attention="all").attention
@@ -236,6 +306,7 @@ def test_ids_for_an_input_declared_as_floats():
 BAD = [
     (np.ones((B, 5)), None, ShapeError, r"takes \(None, 7\); received a row of shape \(5,\)"),
     (np.ones((B, 7, 1)), None, ShapeError, "must have rows of one rank, 1; received rows of ranks .2."),
+    (np.ones(7), None, ShapeError, r"takes rows \(None, 7\); received shape \(7,\)\. If that is one row, .* x\[None\]"),
     (np.full((B, 7), np.nan), None, ArgumentError, r"must be finite; received 21 NaN .* Fill them in"),
     (np.full((B, 7), "a"), None, ShapeError, "Expected numbers that float32 can hold for 'input'"),
     (np.ones((0, 7)), None, ShapeError, "at least 1; received .0."),
