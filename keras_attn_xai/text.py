@@ -14,6 +14,13 @@ from keras_attn_xai.errors import ArgumentError, FileFormatError
 from keras_attn_xai.records import Labels, pad_labels
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]", re.UNICODE)
+STOPS = (".", "!", "?", "。", "！", "？", "．")
+CLOSING = "\"'”’»)]}」』）】"
+MARKS = "".join(STOPS) + CLOSING  # a sentence does not begin with them
+SPECIAL = re.compile(r"\[\w+\]|</?\w+>|<\|\w+\|>")  # [SEP], </s>, <|endoftext|>
+CJK = "\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff20"  # letters and marks written without spaces
+NO_SPACE = re.compile(rf" (?=[.,;:!?…)\]}}”’»])|(?<=[(\[{{“‘«]) |(?<=[{CJK}]) (?=[{CJK}])")
+PHRASE = 40  # characters
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +205,121 @@ def token_id(tokenizer, token):
     if found is None:
         raise ArgumentError(f"'{token}' is not in the tokenizer's vocabulary.")
     return int(found)
+
+
+def joined_words(pieces, word_ids):
+    """The words that pieces make.
+
+    Parameters
+    ----------
+    pieces : tuples of strings (B, S)
+    word_ids : int array (B, S)
+        Pieces of one word share a number; -1 is padding.
+
+    Returns
+    -------
+    numbers : int array (B, S)
+        The word of each piece, counted from 0 in the order of ``word_ids``; -1 is padding.
+    words : lists of strings
+        Of each row, as many as it has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.text import joined_words
+    >>> joined_words([["un", "seen", "film", ""]], np.array([[0, 0, 2, -1]]))
+    (array([[ 0,  0,  1, -1]]), [['unseen', 'film']])
+    """
+    found = [np.unique(row, return_inverse=True) for row in word_ids]
+    numbers = np.stack([at.reshape(-1) - (first[0] < 0) for first, at in found])  # -1 comes first and stays
+    words = []
+    for row, own in zip(pieces, numbers.tolist(), strict=True):
+        said = [""] * (max(own) + 1)
+        for piece, word in zip(row, own, strict=True):
+            if word >= 0:
+                said[word] += piece
+        words.append(said)
+    return numbers, words
+
+
+def sentence_ids(pieces, word_ids):
+    """The sentence of each piece.
+
+    A sentence ends with a word that ends in a full stop, an exclamation or a question mark (those of Chinese and
+    Japanese too), or in a line's end where the tokenizer keeps it. Marks that follow, as in ``?!``, belong to it, and
+    so does what has no words at a text's end, such as ``[SEP]``.
+
+    Parameters
+    ----------
+    pieces : tuples of strings (B, S)
+    word_ids : int array (B, S)
+        Pieces of one word share a number, and stay together; -1 is padding.
+
+    Returns
+    -------
+    int array (B, S)
+        Counted from 0 in each row; -1 is padding.
+
+    Notes
+    -----
+    Marks are all it looks at: ``Dr.`` ends a sentence, and so does the point of ``3.5`` where a tokenizer, such as
+    `Vocabulary`, makes a word of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.text import sentence_ids
+    >>> sentence_ids([["Good", "!", "!", "I", "laughed", ".", ""]], np.array([[0, 1, 2, 3, 4, 5, -1]]))
+    array([[ 0,  0,  0,  1,  1,  1, -1]])
+    """
+    numbers, rows = joined_words(pieces, word_ids)
+    sentences = np.full(numbers.shape, -1)
+    for row, words in enumerate(rows):
+        real = numbers[row] >= 0
+        sentences[row, real] = np.array(_sentences(words), int)[numbers[row, real]]
+    return sentences
+
+
+def phrase(words):
+    """Words as one writes them, the first ones and ``...`` where they are more than 40 characters.
+
+    Examples
+    --------
+    >>> from keras_attn_xai.text import phrase
+    >>> phrase(["A", "good", "film", "(", "mostly", ")", "."])
+    'A good film (mostly).'
+    >>> phrase(["so"] + ["very"] * 10 + ["good"])
+    'so very very very very very very very...'
+    """
+    said = NO_SPACE.sub("", " ".join(" ".join(words).split()))
+    if len(said) <= PHRASE:
+        return said
+    start = said[: PHRASE + 1]
+    return (start.rsplit(" ", 1)[0] if " " in start else start[:PHRASE]) + "..."
+
+
+def _sentences(words):
+    """The sentence of each word, from 0."""
+    found, now, worded, ended, quoted = [], 0, False, False, False
+    for word in words:
+        bare, plain = word.strip(), word.isalnum()
+        marks = not plain and not bare.strip(MARKS) and (bare != '"' or quoted)  # a quotation may begin a sentence
+        if worded and not marks and (ended or "\n" in word[: word.find(bare)]):
+            now, worded, ended, quoted = now + 1, False, False, False
+        found.append(now)
+        worded = worded or plain or _has_letters(bare)
+        if not plain:
+            ended = worded and (ended or "\n" in word[len(word.rstrip()) :] or bare.rstrip(CLOSING).endswith(STOPS))
+            quoted ^= word.count('"') % 2 == 1
+    last = [word for word, own in zip(words, found, strict=True) if own == now]
+    if not _has_letters(SPECIAL.sub("", " ".join(last))):
+        found = [min(own, max(now - 1, 0)) for own in found]
+    return found
+
+
+def _has_letters(text):
+    """Or digits: whether there is anything to say."""
+    return any(map(str.isalnum, text))
 
 
 def _encoder(tokenizer):

@@ -9,10 +9,12 @@ import numpy as np
 
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.records import Labels, pad_labels
+from keras_attn_xai.text import joined_words, phrase, sentence_ids
 
-NAMES = ("tokens", "words", "steps", "features", "cells", "patches")
+NAMES = ("tokens", "words", "sentences", "segments", "steps", "features", "cells", "patches", "inputs")
 GROUPS, NOBODY = "groups", "none"  # of an index array; an input that never leaves
 PATCHES = 8  # along each side of an image, at most
+SEGMENTS = 12  # of a row, at most: as many as are exact by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,14 +135,26 @@ def _tokens(side):
 def _words(side):
     if side.word_ids is None:
         raise _unfit(side, "words", "texts and a tokenizer, or token ids of shape (B, S)")
-    numbers = [np.unique(row, return_inverse=True) for row in side.word_ids]
-    cells = np.stack([at - (first[0] < 0) for first, at in numbers])  # -1 comes first and stays
-    labels = [
-        ["".join(piece for piece, word in zip(*row, strict=True) if word == one) for one in range(max(row[1]) + 1)]
-        for row in zip(side.pieces, cells, strict=True)
-    ]
-    most = max(map(len, labels))
-    return Players("words", cells, (most,), pad_labels(labels, most))
+    cells, labels = joined_words(side.pieces, side.word_ids)
+    return _of_each_row("words", cells, labels)
+
+
+def _sentences(side):
+    if side.word_ids is None or _named_by_ids(side):
+        raise _unfit(side, "sentences", "texts and a tokenizer that tells the words")
+    cells = sentence_ids(side.pieces, side.word_ids)
+    return _of_each_row("sentences", cells, _phrases(side, cells))
+
+
+def _segments(side):
+    if side.array.ndim < 2:
+        raise _unfit(side, "segments", "an axis of positions, (B, S) or (B, T, ...)")
+    real = _real_positions(side)
+    count = real.sum(1, keepdims=True)
+    cells = np.where(real, (np.cumsum(real, axis=1) - 1) * np.minimum(count, SEGMENTS) // np.maximum(count, 1), -1)
+    read = side.is_ids and side.array.ndim == 2
+    labels = _phrases(side, cells) if read else [[_span(row == one) for one in range(max(row) + 1)] for row in cells]
+    return _of_each_row("segments", cells.reshape(*cells.shape, *[1] * (side.array.ndim - 2)), labels)
 
 
 def _steps(side):
@@ -177,6 +191,12 @@ def _patches(side):
     return _along(side, "patches", numbers, shape, tuple(f"patch {a}, {b}" for a, b in np.ndindex(shape)))
 
 
+def _inputs(side):
+    if side.array.dtype.kind == "b":
+        return _nobody(side)  # a mask is no input of its own
+    return _along(side, "inputs", np.zeros([1] * (side.array.ndim - 1), int), (1,), (side.name,))
+
+
 def _nobody(side):
     return _along(side, NOBODY, np.full([1] * (side.array.ndim - 1), -1), (0,), ())
 
@@ -204,10 +224,13 @@ def _groups(side, index):
 MAKERS = {
     "tokens": _tokens,
     "words": _words,
+    "sentences": _sentences,
+    "segments": _segments,
     "steps": _steps,
     "features": _features,
     "cells": _cells,
     "patches": _patches,
+    "inputs": _inputs,
     NOBODY: _nobody,
 }
 
@@ -217,6 +240,54 @@ def _along(side, kind, numbers, shape, labels):
     rows = len(side.array)
     every = labels if labels and not isinstance(labels[0], str) else (tuple(labels),) * rows
     return Players(kind, np.broadcast_to(numbers, (rows, *numbers.shape)), shape, every)
+
+
+def _of_each_row(kind, cells, labels):
+    """Players of each row for itself, as many as the row with the most has."""
+    most = max(map(len, labels))
+    return Players(kind, cells, (most,), pad_labels(labels, most))
+
+
+def _real_positions(side):
+    """Positions along the first axis of a row with anything that is real: bool (B, T)."""
+    real = side.real if side.real.ndim > 1 else side.real[:, None]
+    real = real.reshape(*real.shape[:2], -1).any(-1)
+    return np.broadcast_to(real, side.array.shape[:2])
+
+
+def _named_by_ids(side):
+    """Whether the pieces are nothing but the ids: nobody knows their words."""
+    return all(
+        piece == str(one)
+        for pieces, row in zip(side.pieces, side.array.reshape(len(side.array), -1).tolist(), strict=True)
+        for piece, one in zip(pieces, row, strict=True)
+        if piece
+    )
+
+
+def _phrases(side, cells):
+    """The first words of each player (B, M)."""
+    words = side.word_ids if side.word_ids is not None else np.broadcast_to(np.arange(cells.shape[1]), cells.shape)
+    labels = []
+    for pieces, row, ids in zip(side.pieces, cells.tolist(), words.tolist(), strict=True):
+        said: list[list[str]] = [[] for _ in range(max(row) + 1)]
+        before = None
+        for piece, player, word in zip(pieces, row, ids, strict=True):
+            if player < 0:
+                continue
+            if (player, word) == before:
+                said[player][-1] += piece
+            else:
+                said[player].append(piece)
+            before = player, word
+        labels.append([phrase(one) for one in said])
+    return labels
+
+
+def _span(here):
+    """``"steps 3-5"``, the first and the last one."""
+    at = np.flatnonzero(here)
+    return f"step {at[0]}" if len(at) == 1 else f"steps {at[0]}-{at[-1]}"
 
 
 def _without_labels_of_nobody(players):
