@@ -284,3 +284,87 @@ def test_in_float64_nothing_is_lost_to_rounding(name):
     )
     assert double.relative_gap.max() < 1e-11
     np.testing.assert_allclose(single.values, double.values, rtol=1e-3, atol=1e-4)
+
+
+def kept_cases():
+    """A case of each kind of input, and which of its cells stay."""
+    ids, two = KINDS["embedding_mask_attention"](), KINDS["dict_inputs"]()
+    there = np.random.default_rng(5).random((3, 5)) < 0.4
+    series = KINDS["encoder_block"]()
+    return {
+        "ids": (ids, there),
+        "steps": (series, there[..., None]),
+        "cells": (series, np.random.default_rng(6).random((3, 5, 7)) < 0.4),
+        "the same steps of every row": (series, there[:1, :, None]),
+        "one input": (two, {"query": np.ones((1, 1, 1), bool), "memory": None}),
+    }
+
+
+@pytest.mark.parametrize("name", kept_cases())
+@pytest.mark.parametrize("engine", [Deep, ExpectedGradients])
+def test_what_is_kept_is_as_if_the_references_had_it(engine, name):
+    case, kept = kept_cases()[name]
+    run = engine(case.function, layers=case.layers, batch_size=4)  # in parts of two rows
+    together = run(case.inputs, case.background, kept=kept)
+    flat = [tf.nest.flatten(one) for one in (case.inputs, case.background, kept, together.values)]
+    for row in range(3):
+        own, others = [], []
+        for x, r, stays, values in zip(*flat, strict=True):
+            where = np.zeros(x.shape, bool) if stays is None else np.broadcast_to(stays, x.shape)
+            own.append(x[row : row + 1])
+            others.append(np.where(where[row], x[row], r))
+            assert (values[row][where[row]] == 0).all()
+        alone = run(*(tf.nest.pack_sequence_as(case.inputs, side) for side in (own, others)))
+        for one, values in zip(tf.nest.flatten(alone.values), flat[3], strict=True):
+            np.testing.assert_allclose(values[row], one[0], atol=1e-6)
+        np.testing.assert_allclose(together.base[row], alone.base[0], atol=1e-6)
+        np.testing.assert_allclose(together.output[row], alone.output[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "axes"), [("multi_head_attention", 2), ("embedding_mask_attention", 1)])
+@pytest.mark.parametrize("engine", [Deep, ExpectedGradients])
+def test_each_row_may_have_a_class_of_its_own(engine, axes, name):
+    case = KINDS[name]()
+
+    def function(inputs):
+        chosen = tf.gather(case.model(inputs[0]), inputs[1], batch_dims=1)
+        return chosen if axes == 1 else chosen[:, 0]
+
+    def classes(numbers):
+        return np.array(numbers, "int32").reshape(-1, *[1] * (axes - 1))
+
+    found = engine(function, layers=case.layers)(
+        [case.inputs, classes([2, 0, 1])], [case.background, classes([0, 0])],
+        kept=[None, np.ones([1] * axes, bool)],
+    )  # fmt: skip
+    assert found.blocking == ()
+    assert found.relative_gap.max() < 1e-3
+    assert (found.values[1] == 0).all()
+    for row, number in ((0, 2), (1, 0)):
+        alone = engine(lambda x, number=number: case.model(x)[:, number], layers=case.layers)(
+            case.inputs[row : row + 1], case.background
+        )
+        np.testing.assert_allclose(found.values[0][row], alone.values[0], atol=1e-5)
+        np.testing.assert_allclose(found.base[row], alone.base[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", [Deep, ExpectedGradients])
+def test_progress_counts_the_rows_that_are_done(engine):
+    case, done = KINDS["dense_gelu"](), []
+    engine(case.function, batch_size=2)(case.inputs, case.background[:1], progress=done.append)
+    assert done == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("kept", "error", "match"),
+    [
+        ([np.ones((3, 7), bool)], ShapeError, "structure of the inputs"),
+        (np.ones((3, 5), bool), ShapeError, r"the axes of its input, \(3, 7\).*received \(3, 5\)"),
+        (np.ones(7, bool), ShapeError, r"received \(7,\)"),
+        (np.ones((3, 7)), ArgumentError, "truth values.*received float64"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(kept, error, match):
+    for engine in (Deep, ExpectedGradients):
+        with pytest.raises(error, match=match):
+            engine(KINDS["dense_relu"]().function)(draw(3, 7), draw(2, 7), kept=kept)

@@ -8,7 +8,16 @@ import tensorflow as tf
 from keras_attn_xai.errors import ArgumentError, ModelError
 from keras_attn_xai.explain.deep.graph import WIDER, Pair, Step, precision
 from keras_attn_xai.explain.deep.result import InputAttributions
-from keras_attn_xai.explain.deep.rows import as_arrays, beside, in_parts, packed, sums_over_references, times_distance
+from keras_attn_xai.explain.deep.rows import (
+    as_arrays,
+    as_kept,
+    beside,
+    in_parts,
+    kept_signature,
+    packed,
+    sums_over_references,
+    times_distance,
+)
 from keras_attn_xai.explain.deep.rules import SOFTMAX
 from keras_attn_xai.explain.deep.traced import Traced, compiled_for, row_signature
 from keras_attn_xai.explain.deep.walk import Walk, walk_back
@@ -73,21 +82,34 @@ class Deep:
         self._rules = SOFTMAX[softmax]
         self._traces = {}
 
-    def __call__(self, inputs, references) -> InputAttributions:
+    def __call__(self, inputs, references, *, kept=None, progress=None) -> InputAttributions:
         """Attribute every row against every reference, and average.
 
         Parameters
         ----------
         inputs : array (B, ...), or a list or dict of them
         references : the same with R rows
+        kept : bool arrays (B, ...) in the structure of the inputs, optional
+            Where True, a row's references have the row's own number, which so gets 0: padding, or what
+            is no player. Of as many axes as the input, each as long or 1; None for nothing.
+        progress : callable, optional
+            Gets the number of rows of each part that is done, as ``tqdm(total=B).update`` would.
 
         Returns
         -------
         InputAttributions
+
+        Raises
+        ------
+        ShapeError
+            References or ``kept`` that do not fit the inputs.
+        ArgumentError
+            Numbers that are not finite; ``kept`` that is no truth value.
         """
         rows, background = as_arrays(inputs, references)
         run, walk = compiled_for(self._traces, inputs, self._trace)
-        values, base, output = in_parts(run, rows, background, self.batch_size)
+        stays, done = as_kept(kept, inputs, rows), progress or (lambda count: None)
+        values, base, output = in_parts(run, rows, stays, background, self.batch_size, done)
         evaluations = np.full(len(base), len(background[0]))
         return packed(
             inputs, values, base, output, evaluations,
@@ -104,9 +126,9 @@ class Deep:
                 "seen; explain it by expected_gradients, or write its loops without tf.while_loop and tf.cond."
             )
 
-        def run(few, some):
-            """Both are lists of arrays."""
-            values, base, output = compiled([tf.constant(one) for one in few], [tf.constant(one) for one in some])
+        def run(*given):
+            """Rows, what is kept of them, references: lists of arrays."""
+            values, base, output = compiled(*tf.nest.map_structure(tf.constant, given))
             return [one.numpy() for one in values], base.numpy(), output.numpy()
 
         return run, walk
@@ -121,14 +143,16 @@ def _compiled(function, inputs, signature, layers, rules):
     """The concrete function of rows and references, and what was met while it was made."""
     traced, walk = Traced(function, inputs, signature, layers), Walk()
     body = tf.function(
-        partial(_attribute, traced, rules, walk), input_signature=[signature, signature], autograph=False
+        partial(_attribute, traced, rules, walk),
+        input_signature=[signature, kept_signature(inputs), signature],
+        autograph=False,
     )
     return body.get_concrete_function(), walk
 
 
-def _attribute(traced, rules, walk, rows, background):
+def _attribute(traced, rules, walk, rows, kept, background):
     """Sums over references of values and base, and the outputs; inside a graph."""
-    x, r = beside(rows, background)
+    x, r = beside(rows, kept, background)
     ends = traced.sides(x, r)
     pairs = {name: Pair(one, other) for _, name, one, other in ends}
     steps: list[Step] = []

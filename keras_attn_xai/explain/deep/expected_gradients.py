@@ -10,8 +10,10 @@ from keras_attn_xai.explain.deep.quadrature import nodes
 from keras_attn_xai.explain.deep.result import InputAttributions
 from keras_attn_xai.explain.deep.rows import (
     as_arrays,
+    as_kept,
     beside,
     in_parts,
+    kept_signature,
     packed,
     parts,
     sums_over_references,
@@ -69,60 +71,87 @@ class ExpectedGradients:
         self.tol, self.cap, self.first, self.batch_size = tol, cap, first, batch_size
         self._traces = {}
 
-    def __call__(self, inputs, references) -> InputAttributions:
+    def __call__(self, inputs, references, *, kept=None, progress=None) -> InputAttributions:
         """Attribute every row against every reference, and average.
 
         Parameters
         ----------
         inputs : array (B, ...), or a list or dict of them
         references : the same with R rows
+        kept : bool arrays (B, ...) in the structure of the inputs, optional
+            Where True, a row's references have the row's own number, which so gets 0: padding, or what
+            is no player. Of as many axes as the input, each as long or 1; None for nothing.
+        progress : callable, optional
+            Gets the number of rows of each part that is done, as ``tqdm(total=B).update`` would.
 
         Returns
         -------
         InputAttributions
+
+        Raises
+        ------
+        ShapeError
+            References or ``kept`` that do not fit the inputs.
+        ArgumentError
+            Numbers that are not finite; ``kept`` that is no truth value.
         """
         rows, background = as_arrays(inputs, references)
-        run = compiled_for(self._traces, inputs, self._trace)
+        run, stays = compiled_for(self._traces, inputs, self._trace), as_kept(kept, inputs, rows)
+        done = []
+        for some in parts(len(rows[0]), self.batch_size):
+            few, own = ([one[some] for one in side] for side in (rows, stays))
+            done.append(self._until_it_adds_up(run, few, own, background))
+            if progress:
+                progress(len(few[0]))
+        values, *rest = zip(*done, strict=True)
+        whole = [np.concatenate(one) for one in zip(*values, strict=True)]
+        return packed(inputs, whole, *(np.concatenate(one) for one in rest))
+
+    def _until_it_adds_up(self, run, rows, kept, background):
+        """Values, base, output and evaluations, nodes doubled for the rows that need them."""
         count, open_ = min(self.first, self.cap), np.arange(len(rows[0]))
         values = [np.zeros(one.shape) for one in rows]
         base, output = np.zeros((2, len(open_)))
         evaluations = np.zeros(len(open_), int)
         while True:
-            made = self._integrate(run, [one[open_] for one in rows], background, count)
+            few, own = ([one[open_] for one in side] for side in (rows, kept))
+            made = self._integrate(run, few, own, background, count)
             for whole, part in zip((*values, base, output), (*made[0], *made[1:]), strict=True):
                 whole[open_] = part
             evaluations[open_] += count * len(background[0])
-            found = packed(inputs, values, base, output, evaluations)
+            found = packed(rows, values, base, output, evaluations)
             open_ = np.flatnonzero(found.relative_gap > self.tol)
             if not len(open_) or 2 * count > self.cap:
-                return found
+                return values, base, output, evaluations
             count *= 2
 
     def _trace(self, inputs, signature):
         traced = Traced(self.function, inputs, signature, self.layers)
         line = tf.TensorSpec([None], tf.float64)
         compiled = tf.function(
-            partial(_integrate, traced), input_signature=[signature, signature, line, line], autograph=False
+            partial(_integrate, traced),
+            input_signature=[signature, kept_signature(inputs), signature, line, line],
+            autograph=False,
         ).get_concrete_function()
         return lambda *given: compiled(*tf.nest.map_structure(tf.constant, given))
 
-    def _integrate(self, run, rows, background, count):
+    def _integrate(self, run, rows, kept, background, count):
         """Values, base and output with so many nodes."""
         places, weights = nodes(count)
 
-        def on_lines(few, some):
+        def on_lines(few, own, some):
             """Sums over references, node by node or all at once."""
             size = max(1, self.batch_size // (len(few[0]) * len(some[0])))
-            made = [run(few, some, places[one], weights[one]) for one in parts(count, size)]
+            made = [run(few, own, some, places[one], weights[one]) for one in parts(count, size)]
             values = [np.sum([one[0][i].numpy() for one in made], axis=0) for i in range(len(few))]
             return values, made[0][1].numpy(), made[0][2].numpy()
 
-        return in_parts(on_lines, rows, background, max(1, self.batch_size // min(count, 16)))
+        return in_parts(on_lines, rows, kept, background, max(1, self.batch_size // min(count, 16)))
 
 
-def _integrate(traced, rows, background, places, weights):
+def _integrate(traced, rows, kept, background, places, weights):
     """Weighted gradients at all places between all pairs, times their distance; inside a graph."""
-    x, r = beside(rows, background)
+    x, r = beside(rows, kept, background)
     ends, count, pairs = traced.sides(x, r), tf.shape(places)[0], tf.shape(x[0])[0]
     repeated = [tf.repeat(one, count, axis=0) for one in x]
     at, share = (tf.tile(one, [pairs]) for one in (places, weights))

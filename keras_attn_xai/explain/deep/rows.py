@@ -41,12 +41,65 @@ def as_arrays(inputs, references):
     return rows, [r.astype(x.dtype) for x, r in zip(rows, background, strict=True)]
 
 
-def beside(rows, background):
-    """Every row beside every reference: (N R, ...) each; inside a graph."""
-    n, r = tf.shape(rows[0])[0], tf.shape(background[0])[0]
-    x = [tf.ensure_shape(tf.repeat(one, r, axis=0), [None, *one.shape[1:]]) for one in rows]
+def as_kept(kept, inputs, rows):
+    """Which cells of each row stay in its references, as a flat list of truth values.
+
+    Parameters
+    ----------
+    kept : None, or a bool array or None for each of ``inputs``, in their structure
+        Of as many axes as the input, each as long or 1.
+    inputs : array, or list or dict of them
+    rows : list of array (B, ...)
+        The same, flat.
+
+    Returns
+    -------
+    list of bool array (B, ...), one per flat input, its other axes as long as the input's or 1
+    """
+    try:
+        tf.nest.assert_same_structure(inputs, kept if kept is not None else inputs)
+    except (ValueError, TypeError):
+        raise ShapeError("kept must have the structure of the inputs: an array, or the same list or dict.") from None
+    flat = [None] * len(rows) if kept is None else tf.nest.flatten(kept)
+    return [_kept_of_one(one, x) for one, x in zip(flat, rows, strict=True)]
+
+
+def _kept_of_one(kept, x):
+    kept = np.zeros([1] * x.ndim, bool) if kept is None else np.asarray(kept)
+    if kept.dtype != bool:
+        raise ArgumentError(f"kept holds truth values, True where the row's own number stays; received {kept.dtype}.")
+    if kept.ndim != x.ndim or any(n not in (1, whole) for n, whole in zip(kept.shape, x.shape, strict=True)):
+        raise ShapeError(
+            f"kept needs the axes of its input, {x.shape}, each as long or of length 1; received {kept.shape}."
+        )
+    return np.broadcast_to(kept, (len(x), *kept.shape[1:]))
+
+
+def kept_signature(inputs):
+    """What a function of such `as_kept` is traced for: any number of rows, axes of any length."""
+    return [tf.TensorSpec([None] * np.ndim(one), tf.bool) for one in tf.nest.flatten(inputs)]
+
+
+def beside(rows, kept, background):
+    """Every row beside every reference, with the row's own cells where they are kept: (N R, ...) each; inside a graph.
+
+    Parameters
+    ----------
+    rows : list of tensors (N, ...)
+    kept : list of bool tensors that broadcast to ``rows``
+    background : list of tensors (R, ...)
+
+    Returns
+    -------
+    x, r : list of tensors (N R, ...)
+    """
+    n, count = tf.shape(rows[0])[0], tf.shape(background[0])[0]
+    x, stays = ([tf.repeat(one, count, axis=0) for one in some] for some in (rows, kept))
     tiled = [tf.tile(one, tf.concat([[n], tf.ones([tf.rank(one) - 1], tf.int32)], 0)) for one in background]
-    return x, [tf.ensure_shape(one, [None, *like.shape[1:]]) for one, like in zip(tiled, background, strict=True)]
+    r = [tf.where(*three) for three in zip(stays, x, tiled, strict=True)]
+    return tuple(
+        [tf.ensure_shape(one, [None, *like.shape[1:]]) for one, like in zip(side, rows, strict=True)] for side in (x, r)
+    )
 
 
 def times_distance(rows, x, parts):
@@ -93,15 +146,18 @@ def parts(count, size):
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def in_parts(run, rows, background, size):
-    """``run(rows, background)`` over parts with at most ``size`` pairs, its sums over references made means.
+def in_parts(run, rows, kept, background, size, progress=lambda count: None):
+    """``run(rows, kept, background)`` over parts with at most ``size`` pairs, its sums over references made means.
 
     Parameters
     ----------
     run : callable
-        Rows (n, ...) and references (r, ...) to (values per input, base, output): the first two summed
-        over references, the last of the rows.
+        Rows (n, ...), what is kept of them, and references (r, ...) to (values per input, base, output): the
+        first two summed over references, the last of the rows.
+    rows, kept, background : list of arrays
     size : int
+    progress : callable
+        Gets the number of rows of each part that is done.
 
     Returns
     -------
@@ -110,8 +166,8 @@ def in_parts(run, rows, background, size):
     count, references = len(rows[0]), len(background[0])
     results = []
     for some in parts(count, max(1, size // references)):
-        few = [one[some] for one in rows]
-        sums = [run(few, [one[other] for one in background]) for other in parts(references, size)]
+        few, stays = ([one[some] for one in side] for side in (rows, kept))
+        sums = [run(few, stays, [one[other] for one in background]) for other in parts(references, size)]
         results.append(
             (
                 [np.sum([one[0][i] for one in sums], axis=0) / references for i in range(len(rows))],
@@ -119,6 +175,7 @@ def in_parts(run, rows, background, size):
                 sums[0][2],
             )
         )
+        progress(len(few[0]))
     values, base, output = zip(*results, strict=True)
     return [np.concatenate(one) for one in zip(*values, strict=True)], np.concatenate(base), np.concatenate(output)
 
