@@ -4,6 +4,7 @@ Shapes: B batch, T query positions, S key positions, D query features, K key fea
 Matrices stand to the left of column vectors, as in the papers.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -147,3 +148,45 @@ def head_distances(weights, query_mask):
         if total > 0:
             result[b, h] = sum(weights[b, h, t, s] * abs(t - s) for t, s in pairs) / total
     return result
+
+
+def largest(values, k):
+    """The positions of the k largest values of one row, the largest first; ties to the earlier."""
+    return sorted(range(len(values)), key=lambda i: (-values[i], i))[:k]
+
+
+def rank_biased_overlap(a, b, p):
+    """RBO_ext of two whole rankings: Webber, Moffat and Zobel 2010 (doi:10.1145/1852102.1852106), section 4.4."""
+    n = len(a)
+    common = [len(set(largest(a, d)) & set(largest(b, d))) for d in range(1, n + 1)]
+    return common[-1] / n * p**n + (1 - p) / p * sum(x / d * p**d for d, x in enumerate(common, 1))
+
+
+def top_k_kendall(a, b, k, p=0.5):
+    """K^(p) of two top k lists, case by case: Fagin, Kumar and Sivakumar 2003 (doi:10.1137/S0895480102412856)."""
+    one, two = largest(a, k), largest(b, k)
+    total = 0.0
+    for i, j in itertools.combinations(sorted({*one, *two}), 2):
+        in_one, in_two = [x for x in (i, j) if x in one], [x for x in (i, j) if x in two]
+        if len(in_one) == len(in_two) == 2:  # case 1
+            total += (one.index(i) < one.index(j)) != (two.index(i) < two.index(j))
+        elif len(in_one) + len(in_two) == 3:  # case 2: both in one list, one of them in the other
+            both, alone = (one, in_two[0]) if len(in_one) == 2 else (two, in_one[0])
+            absent = j if alone == i else i
+            total += both.index(absent) < both.index(alone)
+        elif len(in_one) == len(in_two) == 1:  # case 3: i in one list alone, j in the other alone
+            total += 1
+        else:  # case 4: both in one list alone
+            total += p
+    return total
+
+
+def agreement_at_k(a, b, k, *, ranked=False, signed=False):
+    """Feature, rank, sign and signed rank agreement: Krishna et al. 2022 (arXiv:2202.01602)."""
+    one, two = largest(np.abs(a), k), largest(np.abs(b), k)
+    same = {s for s in one if s in two}
+    if ranked:
+        same = {s for s in same if one.index(s) == two.index(s)}
+    if signed:
+        same = {s for s in same if np.sign(a[s]) == np.sign(b[s])}
+    return len(same) / k

@@ -1,0 +1,31 @@
+"""Means with intervals: seeded, narrower with more rows, and what they refuse."""
+
+import numpy as np
+import pytest
+
+from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.metrics import bootstrap_interval
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_rows():
+    values = np.random.default_rng(0).normal(2, 1, 400)
+    few, many = bootstrap_interval(values[:20]), bootstrap_interval(values)
+    for one in (few, many):
+        assert one.low < one.mean < one.high
+    assert many.high - many.low < (few.high - few.low) / 2
+    assert few.rows == 20
+
+
+def test_the_interval_is_seeded_and_leaves_out_nan():
+    values = np.array([0.1, np.nan, 0.4, 0.3])
+    assert bootstrap_interval(values) == bootstrap_interval(values[[0, 2, 3]])
+    many = np.random.default_rng(0).normal(size=50)
+    assert bootstrap_interval(many, seed=1) == bootstrap_interval(many, seed=1) != bootstrap_interval(many, seed=2)
+    assert bootstrap_interval([0.5, np.nan])[:1] == (0.5,)
+    assert np.isnan(bootstrap_interval([0.5]).low)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_confidence_is_a_share(confidence):
+    with pytest.raises(ArgumentError, match=f"between 0 and 1, as 0.95; received {confidence}"):
+        bootstrap_interval([0.1, 0.2], confidence=confidence)
