@@ -76,6 +76,11 @@ def to_shap(explanation):
     )
 
 
+def explanation_of_arrays(values, base, data, names=None):
+    """A ``shap.Explanation`` of values (N, ..., C), base values (N, C), data (N, ...) and names of features."""
+    return shap.Explanation(values=values, base_values=base, data=data, feature_names=names)
+
+
 def from_shap(explanation, *, target, unit, model):
     """`Explanation.from_shap`."""
     try:
