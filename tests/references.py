@@ -156,7 +156,7 @@ def largest(values, k):
 
 
 def rank_biased_overlap(a, b, p):
-    """RBO_ext of two whole rankings: Webber, Moffat and Zobel 2010 (doi:10.1145/1852102.1852106), section 4.4."""
+    """RBO_ext of two whole rankings: Webber, Moffat and Zobel 2010 (doi:10.1145/1852102.1852106)."""
     n = len(a)
     common = [len(set(largest(a, d)) & set(largest(b, d))) for d in range(1, n + 1)]
     return common[-1] / n * p**n + (1 - p) / p * sum(x / d * p**d for d, x in enumerate(common, 1))
@@ -190,3 +190,28 @@ def agreement_at_k(a, b, k, *, ranked=False, signed=False):
     if signed:
         same = {s for s in same if np.sign(a[s]) == np.sign(b[s])}
     return len(same) / k
+
+
+def gini(values):
+    """Mean difference of all pairs over twice the mean: Hurley and Rickard 2009 (arXiv:0811.4706)."""
+    n, mean = len(values), sum(values) / len(values)
+    return sum(abs(x - y) for x in values for y in values) / (2 * n * n * mean)
+
+
+def infidelity(values, perturbations, drops, *, scaled=False):
+    """``E (I^T phi - (f(x) - f(x - I)))^2`` of one row: Yeh et al. 2019 (arXiv:1901.09392), definition 2.1."""
+    foretold = [sum(i * v for i, v in zip(change, values, strict=True)) for change in perturbations]
+    if scaled:
+        square = sum(one * one for one in foretold)
+        beta = sum(one * drop for one, drop in zip(foretold, drops, strict=True)) / square if square else 0.0
+        foretold = [beta * one for one in foretold]
+    return sum((one - drop) ** 2 for one, drop in zip(foretold, drops, strict=True)) / len(foretold)
+
+
+def expected_hit_rate(values, truth):
+    """Planted positions among the as many largest, mean over every order in which ties can be broken."""
+    k, found = sum(truth), []
+    for order in itertools.permutations(range(len(values))):
+        top = sorted(order, key=lambda i: -abs(values[i]))[:k]
+        found.append(sum(bool(truth[i]) for i in top) / k)
+    return sum(found) / len(found)

@@ -71,3 +71,24 @@ def ranks_from_the_top(values, mask):
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(values.shape[1])[None], axis=1)
     return ranks
+
+
+def flags(name, given, shape):
+    """``given`` as a boolean array of this shape."""
+    given = np.asarray(given)
+    if given.shape != shape or given.dtype != bool:
+        raise ShapeError(f"Expected {name} as a boolean array {shape}; received {given.shape} of dtype {given.dtype}.")
+    return given
+
+
+def measured(name, given, shape):
+    """``given`` as finite numbers of a shape, in which None is any size."""
+    given = np.asarray(given, float)
+    fits = given.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, given.shape, strict=True))
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ShapeError(f"Expected {name} of shape ({wanted}); received {given.shape}.")
+    if not np.isfinite(given).all():
+        wrong = int((~np.isfinite(given)).sum())
+        raise ArgumentError(f"Expected finite numbers in {name}; received {wrong} NaN or infinite in {given.shape}.")
+    return given
