@@ -35,3 +35,7 @@ class MissingExtraError(AttnXaiError, ImportError):
 
 class MaskWarning(UserWarning):
     """A mask is there, and something in the model does not use it."""
+
+
+class BackgroundWarning(UserWarning):
+    """A background that hides something of the rows it stands against; the message says what would help."""

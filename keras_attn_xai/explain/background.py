@@ -145,6 +145,119 @@ class Background:
         return f"token id {array}" if side.is_ids else str(array)
 
 
+def check_background(sides, background, *, playing=None, pad_id=None, base=None, output=None):
+    """What is doubtful about a background for some rows, to be said in a `BackgroundWarning`. Arrays alone.
+
+    Parameters
+    ----------
+    sides : list of Side
+        The rows, one per input.
+    background : list of arrays (R, ...)
+        What `Background.rows` returned for them.
+    playing : list of bool, optional
+        Which inputs have players; by default each that is not bool.
+    pad_id : int, optional
+        The id of padding; by default what the rows are padded with, if they are.
+    base : float array (R,) or (B, R), optional
+        The target's value of each background row, where a row's target may be its own.
+    output : float array (B,), optional
+        The target's value of each row.
+
+    Returns
+    -------
+    tuple of str
+        A sentence with its cure for each: rows that equal a background row; background rows of ids with another number
+        of real positions than every row has; a base known too badly for the effects: its standard error
+        ``std(base) / sqrt(R)`` is more than a quarter of the median ``|output - base|``. Empty where nothing is found.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.explain.background import check_background
+    >>> from keras_attn_xai.explain.players import Side
+    >>> row = Side("x", np.array([[3.0, 4.0]]), np.ones(1, bool))
+    >>> check_background([row], [np.zeros((1, 2))])
+    ()
+    >>> len(check_background([row], [np.array([[3.0, 4.0], [0.0, 1.0]])]))
+    1
+    """
+    playing = [side.array.dtype.kind != "b" for side in sides] if playing is None else playing
+    pairs = [one for one, plays in zip(zip(sides, background, strict=True), playing, strict=True) if plays]
+    found = [_said_of_equal_rows(pairs), *(_said_of_lengths(side, rows, pad_id) for side, rows in pairs)]
+    if base is not None and output is not None:
+        found.append(_said_of_spread(np.asarray(base, float), np.asarray(output, float)))
+    return tuple(sentence for sentence in found if sentence)
+
+
+def _said_of_equal_rows(pairs):
+    if not pairs:
+        return ""
+    same = np.all([_equal(side, rows) for side, rows in pairs], axis=0) & _anything_real(pairs)[:, None]
+    equal = np.flatnonzero(same.any(1))
+    if not len(equal):
+        return ""
+    which = ", ".join(map(str, equal[:5])) + (", ..." if len(equal) > 5 else "")
+    count, whole = len(equal), same.shape[1]
+    return (
+        f"{count} of {len(same)} rows ({which}) {'equals' if count == 1 else 'equal'} a row of the background: against "
+        f"it all their values are 0{'' if whole == 1 else f', and it is 1 of {whole}'}. Take background rows that are "
+        "not explained, say choose_background of the training data."
+    )
+
+
+def _equal(side, background):
+    """Whether a row and a background row agree in all that can play: bool (B, R)."""
+    rows, others = (array.reshape(len(array), -1) for array in (side.array, background))
+    if "f" in (rows.dtype.kind, others.dtype.kind):
+        rows, others = rows.astype(np.float32), others.astype(np.float32)  # as the model is given both
+    real = side.real.reshape(side.real.shape + (1,) * (side.array.ndim - side.real.ndim))
+    padding = ~np.broadcast_to(real, side.array.shape).reshape(rows.shape)
+    some = slice(None, None, max(1, rows.shape[1] // 64))  # most pairs differ early
+    same = ((rows[:, None, some] == others[None, :, some]) | padding[:, None, some]).all(-1)
+    for row, other in np.argwhere(same):
+        same[row, other] = ((rows[row] == others[other]) | padding[row]).all()
+    return same
+
+
+def _anything_real(pairs):
+    return np.any([side.real.reshape(len(side.real), -1).any(1) for side, _ in pairs], axis=0)
+
+
+def _said_of_lengths(side, background, pad_id):
+    if not side.is_ids or side.array.ndim != 2 or len(background) < 2:
+        return ""
+    padding = np.unique(side.array[~side.real]) if pad_id is None else [pad_id]
+    own, theirs = side.real.sum(1), (~np.isin(background, padding)).sum(1)
+    others = theirs[~np.isin(theirs, own)]
+    if not len(padding) or not len(others):
+        return ""
+    return (
+        f"{len(others)} of {len(background)} background rows of '{side.name}' have {_range(others)} real positions, "
+        f"the rows have {_range(own)}: where the background is shorter an absent token becomes padding, where it is "
+        "longer its end is never seen. Take background rows as long as the rows, or one token id."
+    )
+
+
+def _said_of_spread(base, output):
+    rows = base.shape[-1] if base.ndim else 1
+    if rows < 2 or not len(output):
+        return ""
+    error = np.median(base.std(axis=-1, ddof=1)) / np.sqrt(rows)
+    effect = np.median(np.abs(output - base.mean(-1)))
+    if error <= effect / 4:
+        return ""
+    wanted = f", choose_background(data, {int(np.ceil(rows * (4 * error / effect) ** 2))})" if effect > 0 else ""
+    return (
+        f"{rows} background rows are few: the base's standard error, {error:.2g}, is more than a quarter of what the "
+        f"rows' values add up to, {effect:.2g} in the median. Take more rows{wanted}, or explain against one row."
+    )
+
+
+def _range(counts):
+    least, most = counts.min(), counts.max()
+    return str(least) if least == most else f"{least} to {most}"
+
+
 def _is_one(given):
     """Whether it is one number or token, for all inputs alike."""
     return isinstance(given, (str, int, float, np.generic)) or getattr(given, "shape", None) == ()
