@@ -1,5 +1,6 @@
 """Numbers about attention and attribution: pure functions of arrays and records, one number per row or head."""
 
+from keras_attn_xai.metrics.agreement import AgreementTable, agreement, row_agreement
 from keras_attn_xai.metrics.bootstrap import Interval, bootstrap_interval
 from keras_attn_xai.metrics.concentration import attention_of_set, entropy, gini
 from keras_attn_xai.metrics.correlations import cosine, kendall_tau, pearson, spearman
@@ -28,8 +29,10 @@ from keras_attn_xai.metrics.truth import TruthScore, score_against_truth
 
 __all__ = [
     "FRACTIONS",
+    "AgreementTable",
     "Interval",
     "TruthScore",
+    "agreement",
     "aopc",
     "area_under_curve",
     "attention_of_set",
@@ -51,6 +54,7 @@ __all__ = [
     "pearson",
     "rank_agreement",
     "rank_biased_overlap",
+    "row_agreement",
     "score_against_truth",
     "sensitivity_n",
     "sign_agreement",

@@ -7,6 +7,8 @@ from scipy import stats
 
 from keras_attn_xai.errors import ArgumentError
 
+BLOCK = 2**20  # numbers resampled at a time; the same are drawn whatever it is
+
 
 class Interval(NamedTuple):
     """A mean over rows and its bootstrap confidence interval."""
@@ -52,6 +54,12 @@ def bootstrap_interval(values, *, confidence=0.95, resamples=2000, seed=0):
         mean = float(values.mean()) if len(values) else float("nan")
         return Interval(mean, float("nan"), float("nan"), len(values))
     found = stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=resamples, method="percentile", rng=seed
+        (values,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=resamples,
+        batch=max(1, BLOCK // len(values)),
+        method="percentile",
+        rng=seed,
     ).confidence_interval
     return Interval(float(values.mean()), float(found.low), float(found.high), len(values))

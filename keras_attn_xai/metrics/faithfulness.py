@@ -109,7 +109,7 @@ def sensitivity_n(values, subsets, drops, *, mask=None):
         row = int((sizes != sizes[:, :1]).any(1).argmax())
         raise ArgumentError(
             f"sensitivity_n needs subsets of one size; those of row {row} have {sizes[row].min()} to "
-            f"{sizes[row].max()} positions. Draw n of the positions that the mask keeps, or call faithfulness_correlation."
+            f"{sizes[row].max()} positions. Draw n of those the mask keeps, or call faithfulness_correlation."
         )
     return _correlation(values, subsets, drops)
 

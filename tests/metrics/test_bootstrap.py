@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.metrics import bootstrap_interval
+from keras_attn_xai.metrics import bootstrap, bootstrap_interval
 
 
 def test_the_interval_holds_the_mean_and_narrows_with_rows():
@@ -23,6 +23,14 @@ def test_the_interval_is_seeded_and_leaves_out_nan():
     assert bootstrap_interval(many, seed=1) == bootstrap_interval(many, seed=1) != bootstrap_interval(many, seed=2)
     assert bootstrap_interval([0.5, np.nan])[:1] == (0.5,)
     assert np.isnan(bootstrap_interval([0.5]).low)
+
+
+@pytest.mark.parametrize("block", [1, 50, 700])
+def test_blocks_of_any_size_give_the_same_interval(block, monkeypatch):
+    values = np.random.default_rng(0).normal(size=101)
+    wanted = bootstrap_interval(values)
+    monkeypatch.setattr(bootstrap, "BLOCK", block)
+    assert bootstrap_interval(values) == wanted
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 95])

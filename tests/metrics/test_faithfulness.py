@@ -78,7 +78,7 @@ def test_sensitivity_n_wants_one_size_and_counts_the_mask():
     assert np.isfinite(faithfulness_correlation(values, subsets, drops)).all()
     counted = within(mask)
     assert np.isfinite(sensitivity_n(values, counted, drops, mask=mask)).all()
-    with pytest.raises(ArgumentError, match="Draw n of the positions that the mask keeps"):
+    with pytest.raises(ArgumentError, match="Draw n of those the mask keeps"):
         sensitivity_n(values, counted, drops)
 
 
