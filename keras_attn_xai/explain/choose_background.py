@@ -1,6 +1,7 @@
 """Background rows out of a data set: a few that stand for all of it."""
 
 import numpy as np
+from scipy.cluster.hierarchy import leaves_list, ward
 from sklearn.cluster import KMeans
 
 from keras_attn_xai.errors import ArgumentError, ShapeError
@@ -39,10 +40,10 @@ def choose_background(x, count=100, *, how="sample", seed=0):
     -----
     A background here has no weights: each of its rows counts the same. Means of clusters would count a cluster of three
     rows as much as one of three thousand, so "kmeans" returns rows of the data: the data are put in order, cluster by
-    cluster and from the middle of each outwards, and R rows are taken at even distances from a drawn start. Each row of
-    the data is as likely as any other, and a cluster with a share p of the data has R p rows, rounded up or down. There
-    are R clusters. Numbers are divided by their standard deviation, one for each place along the last axis (feature,
-    channel), so that no unit decides.
+    cluster, near ones side by side, and from the middle of each outwards; R rows are taken at even distances from a
+    drawn start. Each row of the data is as likely as any other, and a cluster with a share p of the data has R p rows,
+    rounded up or down. There are R clusters. Numbers are divided by their standard deviation, one for each place along
+    the last axis (feature, channel), so that no unit decides.
 
     A mean row is often one that the data do not have, nor anything like it; it is cheap, and no more.
 
@@ -89,10 +90,15 @@ def _from_clusters(parts, rows, count, seed):
     points = np.concatenate([_scaled(array) for array in parts.values()], axis=1)
     clusters = min(count, len(np.unique(points, axis=0)))
     fitted = KMeans(clusters, n_init=1, random_state=seed).fit(points)
-    own = fitted.labels_
-    outwards = np.square(points - fitted.cluster_centers_[own]).sum(1)
+    own, centres = fitted.labels_, fitted.cluster_centers_
+    outwards = np.square(points - centres[own]).sum(1)
     start = np.random.default_rng(seed).random()
-    return np.lexsort((outwards, own))[((np.arange(count) + start) * rows / count).astype(int)]
+    return np.lexsort((outwards, _side_by_side(centres)[own]))[((np.arange(count) + start) * rows / count).astype(int)]
+
+
+def _side_by_side(centres):
+    """A place (K,) for each cluster, with near ones together: a group of clusters has its share of the rows too."""
+    return np.argsort(leaves_list(ward(centres))) if len(centres) > 1 else np.zeros(1, int)
 
 
 def _scaled(array):

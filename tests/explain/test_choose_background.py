@@ -62,6 +62,17 @@ def test_a_cluster_has_as_many_rows_as_its_share(share):
             assert abs(kept.get(one, 0) - R * size / N) < 1
 
 
+@pytest.mark.parametrize("seed", range(7))
+def test_clusters_that_lie_together_have_their_share(seed):
+    given = np.concatenate([data(2, rows=900), data(2, rows=100, seed=1) + 20])
+    chosen = choose_background(given, 10, how="kmeans", seed=seed)
+    assert (chosen[:, 0] > 10).sum() == 1
+
+
+def test_where_the_rows_are_taken_from_is_drawn():
+    assert len({float(choose_background(data(), 1, how="kmeans", seed=seed)[0]) for seed in range(20)}) > 5
+
+
 def test_every_row_is_as_likely_with_clusters():
     given = np.concatenate([data(F, rows=20), data(F, rows=9, seed=1) + 20])
     counts = np.zeros(N)

@@ -122,6 +122,8 @@ def test_a_group_of_a_linear_model_is_the_sum_of_its_positions(kind, groups):
         (["a", ".", "b", ".", "</s>"], [0, 0, 1, 1, 1]),
         (["Hello", "\n\n", "World", "\n"], [0, 0, 1, 1]),
         (["Hello", "\nWorld", " of.\n", "\n", "End"], [0, 1, 1, 1, 2]),
+        (["\nHello", "\nWorld"], [0, 1]),
+        (["...", "and", "so", "on"], [0, 0, 0, 0]),
         (["\n", "Hello", ".", "\n", "World"], [0, 0, 0, 0, 1]),
         (['He said "good."', "(Yes.)", "No"], [0, 1, 2]),
         (["“", "good", ".", "”", "Yes"], [0, 0, 0, 0, 1]),
@@ -146,6 +148,7 @@ def test_where_sentences_end(pieces, sentences):
         ([" so", "\n", "good "], "so good"),
         (["a" * 20, "b" * 19], "a" * 20 + " " + "b" * 19),
         (["a" * 20, "b" * 20], "a" * 20 + "..."),
+        (["a" * 20, "b" * 19, "c"], "a" * 20 + " " + "b" * 19 + "..."),
         (["京" * 50], "京" * 40 + "..."),
     ],
 )
