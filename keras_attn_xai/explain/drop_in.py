@@ -118,17 +118,17 @@ class DeepExplainer(DropIn):
         return self._explained(X).to_shap()
 
     def _explained(self, x, ranked=None, order="max", check=True):
-        """`Answer`, after a warning and a check."""
+        """`Answer`, after a check and a warning."""
         reasons: list[str] = []  # one for each pair that fell back
         answer = self._answer(x, ranked, order, partial(self._attribute, reasons))
+        if check:
+            _require_additivity(answer.missed)
         if reasons:
             warnings.warn(
                 f"{len(reasons)} of {answer.classes.size} pairs of a row and an output are explained by expected "
                 f"gradients instead of DeepLIFT: {' '.join(dict.fromkeys(reasons))}",
                 stacklevel=3,
             )
-        if check:
-            _require_additivity(answer.missed)
         return answer
 
     def _attribute(self, reasons, rows, index, asked, references):
@@ -153,6 +153,8 @@ class DeepExplainer(DropIn):
                 return self._run(self._deep, rows, index, references)
             except ModelError as error:
                 self._refused = str(error)
+            except TypeError as error:  # TensorFlow's, of an operation on truth values, as masks of numbers are
+                self._refused = f"DeepLIFT found no gradient: {str(error).splitlines()[0]}."
         return None
 
 

@@ -267,6 +267,13 @@ def _numbers(leaf, wanted, name):
             f"{name} has {array.ndim} axes where the model takes {len(wanted.shape)}{of}; received shape "
             f"{array.shape}. If that is one row, give it a first axis, x[None]."
         )
+    if wanted is not None and any(
+        n not in (None, got) for n, got in zip(wanted.shape[1:], array.shape[1:], strict=True)
+    ):
+        raise ShapeError(
+            f"{name} needs rows of the size the model was made for{of}; received shape {array.shape}. Choose, cut or "
+            "pad them to it."
+        )
     finite = np.isfinite(array.astype(np.float64))
     if not finite.all():
         raise ArgumentError(
