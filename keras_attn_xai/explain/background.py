@@ -229,7 +229,7 @@ def _said_of_lengths(side, background, pad_id):
     padding = np.unique(side.array[~side.real]) if pad_id is None else [pad_id]
     own, theirs = side.real.sum(1), (~np.isin(background, padding)).sum(1)
     others = theirs[~np.isin(theirs, own)]
-    if not len(padding) or not len(others):
+    if not len(others):
         return ""
     return (
         f"{len(others)} of {len(background)} background rows of '{side.name}' have {_range(others)} real positions, "

@@ -37,8 +37,10 @@ def test_nothing_is_said_without_need():
     assert check_background([numbers(row)], [drawn(R, F, seed=1)]) == ()
     assert check_background([numbers(image)], [np.zeros((1, 4, 4, F))]) == ()  # a number
     assert check_background([ids(lengths(3, 5, 7))], [np.full((1, S), 99)], pad_id=0) == ()  # one token id
-    assert check_background([ids(lengths(3, 5, 7))], [lengths(4) + 99]) == ()  # one row
-    assert check_background([ids(lengths(7, 7, 7))], [lengths(2, 3, 4) + 99]) == ()  # nobody knows what is padding
+    assert check_background([ids(lengths(3, 5, 7))], [np.where(lengths(4) > 0, 99, 0)]) == ()  # one row
+    assert (
+        check_background([ids(lengths(7, 7, 7))], [np.where(lengths(2, 3) > 0, 99, 0)]) == ()
+    )  # nobody knows what is padding
     assert check_background([ids(lengths(3, 5, 7))], [np.where(lengths(5, 7, 3, 3), 99, 0)], pad_id=0) == ()
     assert check_background([numbers(row)], [drawn(1, F)[:1] + 9], base=[4.0], output=[4.0] * B) == ()
 
@@ -109,6 +111,9 @@ def test_background_rows_of_another_length():
     assert check_background([rows], [background]) == (said,)  # what the rows are padded with
     (said,) = check_background([ids(lengths(7, 7))], [background[[1, 1, 3]]], pad_id=0)
     assert said.startswith("2 of 3 background rows of 'ids' have 3 real positions, the rows have 7:")
+    full, padded = lengths(7, 7) + 1, np.where(lengths(3, 7) > 0, 99, 1)
+    (said,) = check_background([ids(full, pad_id=1)], [padded], pad_id=1)
+    assert said.startswith("1 of 2 background rows of 'ids' have 3 real positions, the rows have 7:")
 
 
 def spread(base, output):

@@ -108,8 +108,8 @@ def test_a_mean_is_one_row():
     chosen = choose_background(data(T, F), how="mean")
     assert chosen.dtype == np.float32
     np.testing.assert_allclose(chosen, data(T, F).mean(0)[None], rtol=1e-5, atol=1e-7)
-    half = np.full((3000, 1), 60.0, np.float16)  # its sum is beyond float16
-    assert choose_background(half, how="mean").tolist() == [[60.0]]
+    same = np.full((20011, F), 0.1, np.float32)  # adding these up in float32 drifts
+    assert (choose_background(same, how="mean") == same[:1]).all()
 
 
 @pytest.mark.parametrize("how", ["sample", "kmeans", "mean"])
@@ -128,8 +128,10 @@ def test_several_inputs_keep_their_rows_together(how, form):
 
 def test_clusters_are_of_all_inputs_together():
     still, moves = np.zeros((N, 2)), np.repeat([0.0, 50.0], [20, 9])[:, None]
-    _, chosen = choose_background([still, moves], R, how="kmeans")
-    assert abs((chosen == 50).sum() - R * 9 / N) < 1
+    for seed in range(7):
+        moves = np.random.default_rng(seed).permutation(moves)
+        _, chosen = choose_background([still, moves], R, how="kmeans", seed=seed)
+        assert abs((chosen == 50).sum() - R * 9 / N) < 1
 
 
 def test_ids_and_masks_can_be_drawn():
