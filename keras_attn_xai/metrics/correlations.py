@@ -224,11 +224,9 @@ def _scaled(values):
 
 
 def _centred(values, mask):
-    """Rows less their mean; exactly 0 of a constant row, where rounding would leave a correlation of its own."""
+    """Rows less their mean. A constant row that is scaled is 1 or -1, so that rounding leaves nothing of it."""
     count = np.maximum(mask.sum(1, keepdims=True), 1)
-    highest = np.where(mask, values, -np.inf).max(1, keepdims=True, initial=-np.inf)
-    lowest = np.where(mask, values, np.inf).min(1, keepdims=True, initial=np.inf)
-    return np.where(mask & (highest > lowest), values - values.sum(1, keepdims=True) / count, 0.0)
+    return np.where(mask, values - values.sum(1, keepdims=True) / count, 0.0)
 
 
 def _cosine(a, b):

@@ -134,7 +134,7 @@ def rank_biased_overlap(a, b, *, p=0.9, mask=None):
     rows, positions = mask.shape
     deeper = np.maximum(*(ranks_from_the_top(one, mask) for one in (a, b)))
     entering = np.zeros((rows, positions))  # how many positions are in both lists from this depth on
-    np.add.at(entering, (np.arange(rows)[:, None], deeper), mask)
+    np.add.at(entering, (np.arange(rows)[:, None], deeper), 1)
     depth = np.arange(1, positions + 1)
     size = mask.sum(1)
     terms = np.where(depth <= size[:, None], entering.cumsum(1) / depth * p**depth, 0.0)

@@ -64,7 +64,7 @@ def score_against_truth(values, truth, *, mask=None):
 
 
 def _hits(sizes, truth, planted, mask):
-    ordered = -np.sort(np.where(mask, -sizes, np.inf), axis=1)  # the largest first, masked ones last
+    ordered = -np.sort(-sizes, axis=1)  # the largest first; masked ones are 0, as low as any
     last = np.take_along_axis(ordered, np.maximum(planted - 1, 0)[:, None], axis=1) if ordered.size else ordered[:, :1]
     above, level = mask & (sizes > last), mask & (sizes == last)
     left = planted - above.sum(1)  # places for those that tie
