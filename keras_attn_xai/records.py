@@ -229,7 +229,7 @@ class Attribution(_Rows):
         ``"log-odds"``, or ``"output"`` where the model's output is explained as it is.
     method : str
     evaluations : int array (B,)
-        Distinct coalitions the model was run on.
+        Distinct coalitions the model was run on; gradients taken, for deep and expected_gradients.
     player_labels : tuples of strings (B, S)
         One per player; of players along several axes in the order of ``values[row].ravel()``.
     mask : bool array, as values
@@ -241,6 +241,9 @@ class Attribution(_Rows):
         What they are: tokens, words, steps, features, cells, patches, heads, or groups of an index array.
     elsewhere : float array (B,), optional
         What the players of the model's other inputs add up to; 0 for a model with one input.
+    asked, used : int array (B,), optional
+        Evaluations the method was allowed, and coalitions behind the values, those that came again included; both
+        are ``evaluations`` by default.
 
     Attributes
     ----------
@@ -277,10 +280,13 @@ class Attribution(_Rows):
     standard_error: np.ndarray | None = None
     players: str = "tokens"
     elsewhere: np.ndarray | None = None
+    asked: np.ndarray | None = None
+    used: np.ndarray | None = None
     gap: np.ndarray = field(init=False)
 
     _per_row = (
         "values", "base", "output", "target", "evaluations", "player_labels", "mask", "standard_error", "elsewhere",
+        "asked", "used",
     )  # fmt: skip
 
     def __post_init__(self):
@@ -295,6 +301,10 @@ class Attribution(_Rows):
         elsewhere = frozen_array("elsewhere", elsewhere, (rows,))
         gap = base + values.reshape(rows, players).sum(1) + elsewhere - output
         error = self.standard_error
+        counts = {
+            name: frozen_array(name, self.evaluations if given is None else given, (rows,), kind="int")
+            for name, given in (("evaluations", None), ("asked", self.asked), ("used", self.used))
+        }
         _set(
             self,
             values=values,
@@ -303,7 +313,7 @@ class Attribution(_Rows):
             output=output,
             gap=frozen_array("gap", gap, (rows,)),
             target=frozen_array("target", self.target, (rows,), kind="int"),
-            evaluations=frozen_array("evaluations", self.evaluations, (rows,), kind="int"),
+            **counts,
             player_labels=_labels("player_labels", self.player_labels, rows, players),
             standard_error=None if error is None else frozen_array("standard_error", error, values.shape),
             elsewhere=elsewhere,

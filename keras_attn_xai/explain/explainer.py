@@ -1,5 +1,6 @@
 """`AttentionExplainer`: a Keras model in, attention and SHAP values of its rows out."""
 
+import warnings
 from importlib.metadata import version
 
 import keras
@@ -8,18 +9,28 @@ from tqdm import tqdm
 
 from keras_attn_xai.capture.seams import is_functional
 from keras_attn_xai.capture.view import capture_of, refuse_unbuilt_sequential
-from keras_attn_xai.errors import ArgumentError, ModelError
-from keras_attn_xai.explain.background import Background
+from keras_attn_xai.errors import ArgumentError, BackgroundWarning, ModelError
+from keras_attn_xai.explain.background import Background, check_background
+from keras_attn_xai.explain.coalitions import Coalitions
+from keras_attn_xai.explain.found import Found, Scene
+from keras_attn_xai.explain.gradient_methods import GradientMethods
 from keras_attn_xai.explain.inputs import InputReader
 from keras_attn_xai.explain.labels import map_record, ruler
-from keras_attn_xai.explain.methods import METHODS, auto_method, shapley_values
+from keras_attn_xai.explain.methods import (
+    GRADIENTS,
+    METHODS,
+    TO_A_TOLERANCE,
+    auto_method,
+    default_budget,
+    share_out,
+    timed,
+)
 from keras_attn_xai.explain.players import NAMES, players_of
-from keras_attn_xai.explain.sampling import seeded_numpy_random
 from keras_attn_xai.explain.seating import seat, seat_heads
 from keras_attn_xai.explain.target import Target
 from keras_attn_xai.explain.value_function import ValueFunction
 from keras_attn_xai.layers.arguments import require_choice
-from keras_attn_xai.records import Attribution, Explanation, Provenance
+from keras_attn_xai.records import Explanation, Provenance
 
 
 class AttentionExplainer:
@@ -34,9 +45,12 @@ class AttentionExplainer:
         What takes the place of an absent player: of token ids the id of the mask or unknown token (never id 0 under
         ``mask_zero``, which would remove the position), or the token itself where the tokenizer knows it; of other
         inputs a number; of either, rows that are averaged over. None for heads, whose weights become 0.
-    method : {"auto", "exact", "permutation", "partition", "kernel"}, default "auto"
-        shap's values over the compiled model. "partition" gives Owen values of a row halved again
-        and again. "auto" is exact up to 12 players in the longest row, else kernel without l1.
+    method : str, default "auto"
+        "exact", "permutation", "partition", "kernel" and "sampling" are shap's, draw for draw, over the compiled model;
+        "partition" gives Owen values of a row halved again and again. "paired_kernel" samples too, with a third to two
+        thirds of kernel's error for as many evaluations; "first_last" needs 2 M + 2 and comes near. "deep" is DeepLIFT
+        through attention, "expected_gradients" integrates gradients; both need a differentiable model. "auto" is exact
+        up to 12 players in the longest row, paired_kernel up to 256, and deep beyond; the provenance says why.
     target : None, int, (str, int) or callable, default None
         None is each row's predicted class, or the only output; an integer is a class; a pair names the
         output first; a callable maps the outputs to one scalar per row.
@@ -58,6 +72,11 @@ class AttentionExplainer:
     seed : int, default 0
         Of the sampling; the user's NumPy generator is left as it was.
 
+    Attributes
+    ----------
+    partial : Explanation or None
+        The rows that were finished when the last call was interrupted (Ctrl-C).
+
     Raises
     ------
     ModelError
@@ -71,9 +90,14 @@ class AttentionExplainer:
     named on the result. Cost: the model's own forward pass times the distinct coalitions. The players of several inputs
     play one game together.
 
+    Of token ids, the methods of coalitions put another id in the place of an absent token, and masks that the model
+    makes from ids follow; "deep" and "expected_gradients" move the token's embedding and leave masks as they are. These
+    are two games; do not mix their values in one table.
+
     References
     ----------
     Lundberg and Lee 2017, "A unified approach to interpreting model predictions" (arXiv:1705.07874).
+    Shrikumar et al. 2017, DeepLIFT (arXiv:1704.02685). Erion et al. 2021, expected gradients (arXiv:1906.10670).
 
     Examples
     --------
@@ -122,6 +146,8 @@ class AttentionExplainer:
         self._target_spec = target
         self._batch_size = batch_size
         self._functions = {}
+        self._gradient_methods = {}
+        self.partial = None
         Target(target)  # refuses what cannot be meant, before any work
 
     def __call__(self, x, *, budget=None, tol=None, progress=None):
@@ -132,9 +158,10 @@ class AttentionExplainer:
         x : array (B, ...), or texts where the explainer has a tokenizer, or a list, tuple or dict of these
             As the model takes it.
         budget : int, optional
-            Evaluations per row (for kernel besides its two ends); the default depends on the method.
-        tol : None
-            Reserved: the methods at hand do not stop early.
+            Evaluations per row, the two ends included (but for kernel, as in shap); the default depends on the method.
+        tol : float, optional
+            Stop a row when its largest standard error is below this share of its effect, ``|output - base|``, or the
+            budget is spent; for expected_gradients the relative gap to reach. Not for every method.
         progress : bool, optional
             Show a bar (on standard error); by default only when the work takes more than a second.
 
@@ -148,12 +175,54 @@ class AttentionExplainer:
         ShapeError
             Rows of another rank or length than the model takes.
         ArgumentError
-            A budget too small, a class out of range, ids the model refuses, players the input does not have.
+            A budget too small, a class out of range, ids the model refuses, players the input does not have, a
+            method that cannot stop at a tolerance.
+        ModelError
+            A model without gradients, for deep and expected_gradients.
+
+        Warns
+        -----
+        BackgroundWarning
+            A background that says little about these rows.
         """
-        if tol is not None:
-            raise ArgumentError(f"tol={tol!r}: no method at hand stops at a tolerance; set budget= instead.")
-        if budget is not None and (not isinstance(budget, (int, np.integer)) or budget < 1):
-            raise ArgumentError(f"budget must be a positive integer or None; received {budget!r}.")
+        _check_effort(self.method, budget, tol)
+        self.partial = None
+        scene = self._scene(x)
+        self._warn_of_background(scene)
+        method, why = self._method(scene, budget)
+        found = Found(scene, method, () if why is None else (f"auto took {method}: {why}.",))
+        try:
+            self._play(scene, found, budget, tol, progress)
+        except KeyboardInterrupt:
+            self.partial = self._explanation(scene, found)[: found.rows] if found.rows else None
+            raise
+        return self._explanation(scene, found)
+
+    def coalitions(self, x):
+        """The target's value of any coalition of the players of some rows, for measures that switch players off.
+
+        Parameters
+        ----------
+        x : as in `__call__`
+
+        Returns
+        -------
+        Coalitions
+            A function of bool arrays (N, M) and the rows they are of.
+
+        Examples
+        --------
+        >>> import keras, numpy as np
+        >>> from keras_attn_xai import AttentionExplainer
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones")])
+        >>> worth = AttentionExplainer(model, 0.0).coalitions(np.array([[4.0, 1.0, 6.0]]))
+        >>> worth(np.array([[True, False, True]]))
+        array([10.])
+        """
+        return Coalitions(self._scene(x))
+
+    def _scene(self, x):
+        """Rows, read and looked at."""
         sides, specs = self._reader.read(x)
         seated = None if self._of_heads else self._seated(sides)
         function = self._function(sides, specs)
@@ -162,32 +231,83 @@ class AttentionExplainer:
         if seated is None:
             function.heads = {name: array.shape[1] for name, array in weights.items()}
             seated = seat_heads(sides, function.heads)
-        index = function.target.choose(explained)
-        method = self.method if self.method != "auto" else auto_method(seated.playing.sum(1).max(initial=0))
-        values, games = self._play(function, seated, index, method, budget, progress)
-        return Explanation(
-            attention=tuple(
-                map_record(name, array, sides) for name, array in weights.items() if self.attention is not None
-            ),
-            attributions=_attributions(seated, values, games, index, function.target.unit, method),
-            labels=ruler(sides[0], seated),
-            provenance=self._provenance(sides, function.notes),
-            word_ids=sides[0].word_ids,
+        return Scene(sides, seated, function, weights, function.target.choose(explained))
+
+    def _warn_of_background(self, scene):
+        """Say what is doubtful about the background for these rows."""
+        if self._of_heads:
+            return
+        several = len(scene.seated.background[0]) > 1
+        said = check_background(
+            scene.sides,
+            scene.seated.background,
+            playing=[players.count > 0 for _, players, _ in scene.seated.seats],
+            pad_id=self._reader.pad_id,
+            base=scene.background_values if several else None,
+            output=scene.function.ends(scene.table, scene.seated.playing)[1] if several else None,
         )
+        for sentence in said:
+            warnings.warn(sentence, BackgroundWarning, stacklevel=3)
 
     @property
     def _of_heads(self):
         return isinstance(self.players, str) and self.players == "heads"
 
-    def _play(self, function, seated, index, method, budget, progress):
-        """Values (B, M) and the games they come from."""
-        values = np.zeros(seated.playing.shape)
-        games = function.games(seated.table(index), seated.playing)
-        bar = tqdm(games, desc=f"SHAP ({method})", unit="row", disable=progress is False, delay=0 if progress else 1)
-        with seeded_numpy_random(self.seed):
-            for row, game in enumerate(bar):
-                values[row, game.players] = shapley_values(game, method, budget=budget)
-        return values, games
+    def _method(self, scene, budget):
+        """The method, and why it was chosen where it was not given."""
+        if self.method != "auto":
+            if self._of_heads and self.method in GRADIENTS:
+                raise ArgumentError(
+                    f"players='heads' are switched off by coalitions; method='{self.method}' moves inputs. Use "
+                    "method='auto'."
+                )
+            return self.method, None
+        method, why = auto_method(
+            scene.seated.playing.sum(1), budget=budget, seconds=timed(scene.function, scene.table)
+        )
+        return ("paired_kernel", why) if self._of_heads and method in GRADIENTS else (method, why)
+
+    def _play(self, scene, found, budget, tol, progress):
+        """Fill in values and counts, a slab of rows after the other."""
+        options = {"budget": budget, "tol": tol}
+        walks = found.method in GRADIENTS
+        total = len(scene.table) if walks else _evaluations(scene.seated.playing, found.method, budget)
+        unit = "row" if walks else "evaluation"
+        with tqdm(
+            total=total, desc=f"SHAP ({found.method})", unit=unit, disable=progress is False, delay=0 if progress else 1
+        ) as bar:
+            if walks:
+                methods = self._gradient_methods.setdefault(id(scene.function), GradientMethods(scene.function))
+                for rows, walked in methods(
+                    scene.table, scene.seated.playing, found.method, **options, progress=bar.update
+                ):
+                    found.take_walked(rows, walked)
+                found.notes += methods.notes
+                return
+            slabs = share_out(
+                scene.function,
+                scene.table,
+                scene.seated.playing,
+                found.method,
+                **options,
+                seed=self.seed,
+                progress=bar.update,
+            )
+            for rows, games, shares in slabs:
+                found.take_shares(rows, games, shares)
+
+    def _explanation(self, scene, found):
+        return Explanation(
+            attention=tuple(
+                map_record(name, array, scene.sides)
+                for name, array in scene.weights.items()
+                if self.attention is not None
+            ),
+            attributions=found.attributions(),
+            labels=ruler(scene.sides[0], scene.seated),
+            provenance=self._provenance(scene.sides, (*scene.function.notes, *found.notes)),
+            word_ids=scene.sides[0].word_ids,
+        )
 
     def _seated(self, sides):
         """The players of all inputs, and the background against which they play."""
@@ -258,28 +378,22 @@ class AttentionExplainer:
         )
 
 
-def _attributions(seated, values, games, index, unit, method):
-    """One record per input with players."""
-    base, output = (np.array([getattr(game, end) for game in games]) for end in ("base", "output"))
-    total = values.sum(1)
-    parts = [(name, players, values[:, part], part) for name, players, part in seated.seats if players.count]
-    return tuple(
-        Attribution(
-            values=own.reshape(len(own), *players.shape),
-            base=base,
-            output=output,
-            target=index,
-            unit=unit,
-            method="partition (Owen values)" if method == "partition" else method,
-            evaluations=np.array([game.evaluations for game in games]),
-            player_labels=players.labels,
-            mask=seated.mask[:, part].reshape(len(own), *players.shape),
-            input_name=name,
-            players=players.kind,
-            elsewhere=total - own.sum(1) if len(parts) > 1 else None,
+def _evaluations(playing, method, budget):
+    """How many evaluations all rows may take."""
+    return sum(default_budget(method, int(count), budget) for count in playing.sum(1))
+
+
+def _check_effort(method, budget, tol):
+    if budget is not None and (not isinstance(budget, (int, np.integer)) or budget < 1):
+        raise ArgumentError(f"budget must be a positive integer or None; received {budget!r}.")
+    if tol is None:
+        return
+    if isinstance(tol, bool) or not isinstance(tol, (int, float, np.number)) or not 0 < tol < 1:
+        raise ArgumentError(f"tol must be a number between 0 and 1, or None; received {tol!r}.")
+    if method not in TO_A_TOLERANCE:
+        raise ArgumentError(
+            f"method='{method}' does not stop at a tolerance; use {', '.join(TO_A_TOLERANCE)}, or set budget= instead."
         )
-        for name, players, own, part in parts
-    )
 
 
 def _explainable(model):

@@ -8,6 +8,8 @@ from math import ceil, comb
 
 import numpy as np
 
+from keras_attn_xai.explain.game import Shares
+
 
 def kernel_values(game, budget=None):
     """Shapley values (M,) by weighted least squares.
@@ -20,16 +22,18 @@ def kernel_values(game, budget=None):
 
     Returns
     -------
-    float array (M,)
-        They add up to the game's output minus its base, whatever the budget.
+    Shares
+        Their values add up to the game's output minus its base, whatever the budget. The standard error is that of a
+        regression with clusters, a drawn coalition and its complement being one; sizes that are complete add none.
 
     References
     ----------
-    Lundberg and Lee 2017 (arXiv:1705.07874), theorem 2.
+    Lundberg and Lee 2017 (arXiv:1705.07874), theorem 2. White 1980 (doi:10.2307/1912934), for the standard error.
 
     Examples
     --------
     >>> import numpy as np
+    >>> from keras_attn_xai.explain.game import play
     >>> from keras_attn_xai.explain.regression import kernel_values
     >>> class Glove:  # player 0 has a left glove, 1 and 2 a right one; a pair is worth 1
     ...     base, output = 0.0, 1.0
@@ -37,15 +41,25 @@ def kernel_values(game, budget=None):
     ...         return 3
     ...     def __call__(self, present):
     ...         return (present[:, 0] & (present[:, 1] | present[:, 2])).astype(float)
-    >>> (6 * kernel_values(Glove())).round(6)
+    >>> (6 * play(kernel_values(Glove()), Glove()).values).round(6)
     array([4., 1., 1.])
     """
-    present, weight = weighted_coalitions(len(game), budget)
-    return _least_squares(present, game(present), weight, game.base, game.output)
+    players = len(game)
+    present, weight, drawn = weighted_coalitions(players, budget)
+    values, error = _least_squares(present, (yield present), weight, game.base, game.output, drawn)
+    return Shares(values, error, 2 * players + 2**11 if budget is None else budget, len(present))
 
 
 def weighted_coalitions(players, budget=None):
-    """Coalitions (N, M) and their weights (N,): whole sizes first, then draws, each with its complement."""
+    """Coalitions, whole sizes first, then draws, each with its complement.
+
+    Returns
+    -------
+    present : bool array (N, M)
+    weight : float array (N,)
+    drawn : int
+        Where draws begin.
+    """
     room = 2 * players + 2**11 if budget is None else budget
     room = min(room, 2**players - 2)
     size = np.arange(1, ceil((players - 1) / 2) + 1)  # the other sizes are complements of these
@@ -53,7 +67,7 @@ def weighted_coalitions(players, budget=None):
     share = twice * (players - 1) / (size * (players - size))
     share /= share.sum()
 
-    present, weight = [], []
+    present, weight, complete = [], [], 0
     for whole in range(len(size)):
         count = twice[whole] * comb(players, size[whole])
         if room * share[whole] / share[whole:].sum() < (1 - 1e-8) * count:
@@ -67,7 +81,8 @@ def weighted_coalitions(players, budget=None):
         present.append(_with_complements(coalitions)[0])
         weight.append(np.full(count, share[whole] / count))
         room -= count
-    return np.concatenate(present), np.concatenate(weight)
+        complete += count
+    return np.concatenate(present), np.concatenate(weight), complete
 
 
 def _draw(players, room, size, chance):
@@ -98,12 +113,23 @@ def _with_complements(coalitions):
     return coalitions[row] ^ second[:, None], row
 
 
-def _least_squares(present, value, weight, base, output):
-    """Values (M,) nearest to the game on these coalitions among those that add up to ``output - base``."""
+def _least_squares(present, value, weight, base, output, drawn):
+    """Values (M,) nearest to the game on these coalitions among those that add up, and their standard errors."""
     total = output - base
     last = present[:, -1].astype(float)
     design = present[:, :-1] - last[:, None]
     aim = value - base - last * total
     weighted = design.T * weight
-    values = np.linalg.lstsq(weighted @ design, weighted @ aim, rcond=None)[0]
-    return np.append(values, total - values.sum())
+    moments = weighted @ design
+    values = np.linalg.lstsq(moments, weighted @ aim, rcond=None)[0]
+    pulls = weighted[:, drawn:] * (aim - design @ values)[drawn:]  # (M - 1, draws)
+    clusters = np.add.reduceat(pulls, _first_of_pairs(present[drawn:]), axis=1) if drawn < len(present) else pulls
+    spread = np.linalg.lstsq(moments, clusters, rcond=None)[0]
+    errors = np.append(np.linalg.norm(spread, axis=1), np.linalg.norm(spread.sum(0)))
+    return np.append(values, total - values.sum()), errors
+
+
+def _first_of_pairs(present):
+    """Where a draw (N, M) begins that is not the complement of the one before it."""
+    follows = np.append(False, (present[1:] != present[:-1]).all(1)) if len(present) else np.zeros(0, bool)
+    return np.flatnonzero(~follows)

@@ -19,6 +19,14 @@ def partition_values(game, budget=None):
     return explainer(np.ones((1, players)), max_evals=budget or 500, silent=True).values[0]
 
 
+def sampling_values(game, budget=None):
+    """Shapley values (M,) by shap's Sampling explainer, a player at a time, 2000 evaluations each by default."""
+    players = len(game)
+    explainer = shap.SamplingExplainer(game, np.zeros((1, players)))
+    samples = "auto" if budget is None else budget // 2  # of two evaluations each
+    return explainer.shap_values(np.ones((1, players)), nsamples=samples, silent=True)[0]
+
+
 def halving_tree(players):
     """A clustering of neighbours: the row is halved, each half is halved, and so on.
 

@@ -121,27 +121,28 @@ class ValueFunction:
         explained, weights = zip(*parts, strict=True)
         return np.concatenate(explained), {name: np.concatenate([one[name] for one in weights]) for name in weights[0]}
 
-    def games(self, table, playing):
-        """One `Game` per row, its two ends already evaluated, all rows in one batch.
+    def ends(self, table, playing):
+        """Values with no player and with every player, all rows in one batch.
 
         Parameters
         ----------
         table : Table
             Of P rows.
         playing : bool array (P, M)
+
+        Returns
+        -------
+        float array (2, P)
         """
         every = np.arange(len(table))
-        ends = [self.values(table, present, every) for present in (~playing, np.ones_like(playing))]
+        ends = np.array([self.values(table, present, every) for present in (~playing, np.ones_like(playing))])
         lost = np.flatnonzero(~np.isfinite(ends).all(axis=0))
         if len(lost):
             raise ModelError(
                 f"The model's output is NaN or infinite for row {lost[0]} or its background ({len(lost)} of "
                 f"{len(table)} rows). Leave out rows that are all padding, and look for overflow in the model."
             )
-        return [
-            Game(self, table.take([row]), np.flatnonzero(playing[row]), ends=(ends[0][row], ends[1][row]))
-            for row in every
-        ]
+        return ends
 
     def values(self, table, present, rows):
         """Values (N,) of coalitions ``present`` (N, M) of the table's ``rows`` (N,), averaged over its background."""
@@ -153,10 +154,14 @@ class ValueFunction:
         needed, rows = np.unique(rows, return_inverse=True)
         if len(needed) < len(table):
             table = table.take(needed)
-        background = self._cast(table.background)
+        background = self.cast(table.background)
         index = np.maximum(table.index, 0)[rows].astype(np.int32)
         rest = (table.cells, background, present, rows.astype(np.int32), index)
         return self._run(self._values, table.inputs, *rest).numpy()
+
+    def scalar(self, inputs, index, changes=None):
+        """The target of flat inputs (N, ...), one number per row (N,); inside a trace."""
+        return self.target.scalar(self._explained_of(inputs, changes), index)
 
     def _look_of(self, inputs):
         if not self._with_attention:
@@ -190,18 +195,19 @@ class ValueFunction:
         ]
         counts = tf.shape(filled[0])[:2]  # N, R
         changes = gates(self.heads, tf.repeat(present, counts[1], axis=0)) if self.heads else None
-        scalar = self.target.scalar(self._explained_of(flat, changes), tf.repeat(index, counts[1]))
+        scalar = self.scalar(flat, tf.repeat(index, counts[1]), changes)
         return tf.reduce_mean(tf.reshape(tf.cast(scalar, tf.float64), counts), axis=1)
 
     def _packed(self, inputs):
         return keras.tree.pack_sequence_as(self._structure, inputs)
 
-    def _cast(self, arrays):
+    def cast(self, arrays):
+        """Flat inputs in the dtypes the model takes."""
         return [array.astype(dtype) for array, dtype in zip(arrays, self._dtypes, strict=True)]
 
     def _run(self, function, inputs, *rest):
         try:
-            return function(self._cast(inputs), *rest)
+            return function(self.cast(inputs), *rest)
         except tf.errors.InvalidArgumentError as error:
             reason = re.search(r"indices\S* = .* is not in \[.*?\)|slice index .* out of bounds", error.message)
             received = " and ".join(
@@ -234,46 +240,3 @@ def _traced(function, *signature):
     explainers for one function that is traced again and again, and warn.
     """
     return tf.function(partial(function), input_signature=signature, autograph=False)
-
-
-class Game:
-    """Coalitions of the players of one row.
-
-    Parameters
-    ----------
-    function : ValueFunction
-    table : Table
-        Of the one row.
-    players : int array (K,)
-        Those that make a difference, of the table's M; the others are always present.
-    ends : (float, float)
-        The values with no player and with every player.
-    """
-
-    def __init__(self, function, table, players, *, ends):
-        self._function = function
-        self._table = table
-        self.players = players
-        self.base, self.output = ends
-        nobody, everybody = np.packbits(np.array([[0], [1]]).repeat(len(players), axis=1).astype(bool), axis=1)
-        self._known = {nobody.tobytes(): self.base, everybody.tobytes(): self.output}
-
-    def __len__(self):
-        return len(self.players)
-
-    @property
-    def evaluations(self):
-        """Distinct coalitions evaluated so far."""
-        return len(self._known)
-
-    def __call__(self, coalitions):
-        """Values (N,) of coalitions (N, K), True (or 1) for a present player."""
-        coalitions = np.asarray(coalitions).astype(bool).reshape(-1, len(self.players))
-        keys = [row.tobytes() for row in np.packbits(coalitions, axis=1)]
-        fresh = {key: n for n, key in enumerate(keys) if key not in self._known}
-        if fresh:
-            present = np.ones((len(fresh), self._table.players), bool)
-            present[:, self.players] = coalitions[list(fresh.values())]
-            values = self._function.values(self._table, present, np.zeros(len(fresh), int))
-            self._known.update(zip(fresh, values, strict=True))
-        return np.array([self._known[key] for key in keys])

@@ -24,6 +24,8 @@ from tests.explain.models import (
     wide_weights,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore::keras_attn_xai.errors.BackgroundWarning")  # few, small backgrounds
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -143,15 +145,20 @@ def test_padding_by_pad_id(model):
     assert (plain.values[0, 4:] != 0).all()
 
 
-def test_auto_is_exact_up_to_twelve_players_and_kernel_above(masking):
+def test_auto_is_exact_up_to_twelve_players_and_samples_above(masking):
     explainer = AttentionExplainer(masking, MASK, attention=None)
     ids = np.pad(token_ids(1, 12), [(0, 0), (0, 3)])
     assert explainer(token_ids(1, 3)).attribution.method == "exact"
     twelve = explainer(ids).attribution
     assert (twelve.method, twelve.evaluations[0]) == ("exact", 2**12)
     ids[0, 12] = 5
-    thirteen = explainer(ids, budget=50).attribution
-    assert (thirteen.method, thirteen.evaluations[0]) == ("kernel", 52)
+    thirteen = explainer(ids, budget=50)
+    assert (thirteen.attribution.method, thirteen.attribution.evaluations[0]) == ("paired_kernel", 50)
+    assert thirteen.provenance.notes == (
+        "auto took paired_kernel: up to 13 players, more than the 12 that are enumerated.",
+    )
+    assert explainer(token_ids(1, 5), budget=31).attribution.method == "paired_kernel"
+    assert explainer(token_ids(1, 5), budget=32).attribution.method == "exact"
     ids[0, 1] = MASK
     assert explainer(ids).attribution.method == "exact"  # 13 tokens, of which one is the background
 
@@ -247,7 +254,7 @@ def test_backgrounds_that_do_not_fit(model, masking):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"method": "deep"}, "method must be one of 'auto', 'exact'"),
+        ({"method": "lime"}, "method must be one of 'auto', 'exact'"),
         ({"players": "letters"}, "players must be one of 'auto', 'tokens', 'words', .*'heads'; received 'letters'"),
         ({"batch_size": 0}, "batch_size must be a positive integer or None; received 0"),
         ({"seed": -3}, "seed must be an integer from 0 to .*; received -3"),
@@ -262,7 +269,8 @@ def test_bad_options(model, options, match):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"tol": 0.01}, "tol=0.01: no method at hand stops at a tolerance; set budget="),
+        ({"tol": 0}, "tol must be a number between 0 and 1, or None; received 0"),
+        ({"tol": True}, "tol must be a number between 0 and 1"),
         ({"budget": 0}, "budget must be a positive integer or None; received 0"),
         ({"budget": 99.5}, "budget must be a positive integer"),
     ],

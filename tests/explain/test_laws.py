@@ -14,8 +14,17 @@ from tests.explain.models import (
     token_ids,
 )
 
-METHODS = ("exact", "permutation", "partition", "kernel")
+pytestmark = pytest.mark.filterwarnings("ignore::keras_attn_xai.errors.BackgroundWarning")  # few, small backgrounds
+METHODS = (
+    "exact", "permutation", "partition", "kernel", "paired_kernel", "sampling", "first_last", "deep", "expected_gradients",
+)  # fmt: skip
+GRADIENTS = ("deep", "expected_gradients")  # they count gradients
 every_method = pytest.mark.parametrize("method", METHODS)
+
+
+def closeness(method):
+    """The relative gap that a method promises."""
+    return 1e-3 if method == "expected_gradients" else 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +63,8 @@ def test_base_and_values_add_up_to_the_output(explain, reader, method):
     scalar = log_odds(reader)
     np.testing.assert_allclose(found.output, scalar(ids), atol=1e-5)
     np.testing.assert_allclose(found.base, scalar(np.full_like(ids, MASK)), atol=1e-5)
-    np.testing.assert_allclose(found.base + found.values.sum(1), found.output, rtol=1e-5, atol=1e-6)
-    assert found.relative_gap.max() <= 1e-5
+    assert found.relative_gap.max() <= closeness(method)
+    np.testing.assert_allclose(found.base + found.values.sum(1) - found.output, found.gap, atol=1e-12)
     assert found.unit == "log-odds"
 
 
@@ -71,7 +80,7 @@ def test_a_token_that_changes_nothing_gets_zero(method):
     assert np.abs(values[:, 0]).min() > 1e-3
 
 
-@every_method
+@pytest.mark.parametrize("method", [one for one in METHODS if one != "sampling"])  # which draws for each player
 def test_tokens_that_do_the_same_get_the_same(method):
     ids = token_ids()
     ids[:, 5] = ids[:, 1]
@@ -116,8 +125,8 @@ def test_padding_gets_exactly_zero_and_never_plays(explain, method):
     assert (found.values[0, 3:] == 0).all()
     assert (found.mask == (ids != 0)).all()
     assert (found.values[found.mask] != 0).all()
-    assert found.evaluations[0] <= 2**3
-    assert found.relative_gap.max() <= 1e-5
+    assert method in GRADIENTS or found.evaluations[0] <= 2**3
+    assert found.relative_gap.max() <= closeness(method)
 
 
 @every_method
@@ -186,7 +195,7 @@ def test_a_row_that_is_the_background_has_nothing_to_explain(explain, method):
     found = explain(method)(ids)
     assert (found.values[0] == 0).all()
     assert found.base[0] == found.output[0]
-    assert found.evaluations[0] == 1
+    assert method in GRADIENTS or found.evaluations[0] == 1
     assert found.values[1, 2] == 0
     assert found.mask.all()
-    assert (found.relative_gap <= 1e-5).all()
+    assert (found.relative_gap <= closeness(method)).all()

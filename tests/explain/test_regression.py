@@ -8,6 +8,7 @@ import shap
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_attn_xai.explain.game import play
 from keras_attn_xai.explain.regression import kernel_values, weighted_coalitions
 from keras_attn_xai.explain.sampling import seeded_numpy_random
 
@@ -63,20 +64,23 @@ def test_the_values_are_those_of_shap(players, budget):
     with seeded_numpy_random(3):
         theirs, *_ = by_shap(game, budget)
     with seeded_numpy_random(3):
-        ours = kernel_values(game, budget)
+        ours = play(kernel_values(game, budget), game).values
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
 def test_all_coalitions_give_shapley_values():
     game = Game(9)
-    present, weight = weighted_coalitions(9)
+    present, weight, drawn = weighted_coalitions(9)
+    assert drawn == len(present)
     assert len(np.unique(present, axis=0)) == len(present) == 2**9 - 2
     np.testing.assert_allclose(weight.sum(), 1)
-    np.testing.assert_allclose(kernel_values(game), game.shapley(), atol=1e-9)
+    shares = play(kernel_values(game), game)
+    np.testing.assert_allclose(shares.values, game.shapley(), atol=1e-9)
+    assert (shares.standard_error == 0).all()
 
 
 def test_fewer_coalitions_than_unknowns_still_add_up():
     game = Game(30)
-    values = kernel_values(game, 12)
+    values = play(kernel_values(game, 12), game).values
     assert np.isfinite(values).all()
     np.testing.assert_allclose(values.sum(), game.output - game.base, atol=1e-9)

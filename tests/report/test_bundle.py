@@ -64,7 +64,7 @@ def test_there_is_no_pickle_inside(tmp_path):
         assert all(arrays[name].dtype != object for name in arrays)
     assert zipfile.is_zipfile(path / "arrays.npz")
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    assert (manifest["format"], manifest["version"]) == ("keras-attn-xai explanation", 3)
+    assert (manifest["format"], manifest["version"]) == ("keras-attn-xai explanation", 4)
 
 
 def test_an_old_bundle_is_replaced_and_a_foreign_folder_refused(tmp_path):
@@ -98,7 +98,7 @@ def changed(path, **changes):
 DAMAGE = {
     r"is not JSON": lambda path: (path / "manifest.json").write_text("{"),
     r"is not a manifest of": lambda path: changed(path, format="something else"),
-    r"bundle of version 4; this library reads versions up to 3": lambda path: changed(path, version=4),
+    r"bundle of version 5; this library reads versions up to 4": lambda path: changed(path, version=5),
     r"the bundle is damaged": lambda path: (path / "arrays.npz").write_bytes(b"PK"),
     r"lacks 'fields'": lambda path: changed(path, explanation={"record": "Explanation"}),
     r"lacks 'Diary'": lambda path: changed(path, explanation={"record": "Diary", "fields": {}}),
