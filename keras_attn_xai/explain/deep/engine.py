@@ -51,9 +51,8 @@ class Deep:
     What is not differentiable in the graph (integers) blocks, and is named.
     A model in half precision is computed in float32.
 
-    A reference without variance, as all zeros before a LayerNormalization, is far from every row: its
-    scale there is 1 / sqrt(epsilon), and values become large and cancel. They still add up, but say
-    little; use rows of data as references, or `ExpectedGradients`.
+    Where a normalization divides row and reference by sizes that are more than about three times apart, as by that
+    of all zeros, a product with the scale is not split halfway: the larger size counts more, as no split needs both.
 
     References
     ----------

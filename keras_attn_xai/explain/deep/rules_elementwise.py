@@ -30,7 +30,7 @@ def secant(scale):
         apart = tf.abs(delta) > scale(pair) * np.cbrt(np.finfo(pair.dtype.as_numpy_dtype).eps)  # two infinities are not
         slope = tf.where(apart, rise / tf.where(apart, delta, tf.ones_like(delta)), tangent)
         found = [None] * len(step.inputs)
-        found[i] = onto(m * slope, pair.x)
+        found[i] = onto(tf.math.multiply_no_nan(slope, m), pair.x)  # nothing of infinity is nothing
         return found
 
     return rule

@@ -30,6 +30,7 @@ def larger(step, multipliers):
     slope = tf.where(
         delta == 0, tf.sign(gap.x), (tf.abs(gap.x) - tf.abs(gap.r)) / tf.where(delta == 0, tf.ones_like(delta), delta)
     )
+    slope = tf.where(tf.math.is_inf(delta), tf.sign(gap.x + gap.r), slope)  # rsqrt(0)
     slope = slope if step.type == "Maximum" else -slope
     shares = (m * (1 + slope) / 2, m * (1 - slope) / 2)
     return [

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_attn_xai.explain.deep.graph import Pair
 from keras_attn_xai.explain.deep.quadrature import quadrature
 from keras_attn_xai.explain.deep.rules import RULES
+from keras_attn_xai.explain.deep.rules_normalization import scaled_products
 
 CONTROL_FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 
@@ -52,7 +53,7 @@ def walk_back(steps, output, rules, walk=None):
     -------
     dict of Pair to tensor
     """
-    walk, table = walk or Walk(), {**RULES, **rules}
+    walk, table, special = walk or Walk(), {**RULES, **rules}, scaled_products(steps)
     multipliers, reached = {output: tf.ones_like(output.x)}, {output}
     for step in reversed(steps):
         if not reached.intersection(step.outputs):
@@ -65,14 +66,15 @@ def walk_back(steps, output, rules, walk=None):
             ):
                 _count(walk.blocking, step.type)
             continue
-        for pair, one in zip(step.inputs, _through(step, given, table, walk), strict=True):
+        found = _through(step, given, special.get(step, table.get(step.type)), walk)
+        for pair, one in zip(step.inputs, found, strict=True):
             if one is not None and isinstance(pair, Pair):
                 before = multipliers.get(pair)
                 multipliers[pair] = one if before is None else before + tf.cast(one, before.dtype)
     return multipliers
 
 
-def _through(step, given, table, walk):
+def _through(step, given, rule, walk):
     """Multipliers of a step's inputs by its rule, else by quadrature, else none."""
     nothing = [None] * len(step.inputs)
     if not step.flowing:
@@ -80,7 +82,6 @@ def _through(step, given, table, walk):
     if step.type in CONTROL_FLOW or any(one.dtype == tf.variant for one in step.outputs):
         _count(walk.refused, step.type)
         return nothing
-    rule = table.get(step.type)
     found = rule(step, given) if rule else None
     if found is not None:
         _count(walk.quadrature if rule is quadrature else walk.exact, step.type)
