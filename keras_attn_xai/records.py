@@ -331,6 +331,94 @@ class Attribution(_Rows):
         return np.divide(np.abs(self.gap), scale, out=np.zeros_like(self.gap), where=scale > 0)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Interactions(_Rows):
+    """What pairs of players moved together: one target per row.
+
+    Parameters
+    ----------
+    values : float array (B, M, M)
+        Symmetric, in the unit of the target. Beside the diagonal stands half of a pair's Shapley interaction, on it
+        what a player does by itself; a row adds up to the player's Shapley value, all to ``output - base``.
+    base, output : float array (B,)
+    target : int array (B,)
+    unit, method : str
+    evaluations : int array (B,)
+        Distinct coalitions the model was run on.
+    player_labels : tuples of strings (B, M)
+    mask : bool array (B, M), optional
+        True is a player; the rows and columns of others are exactly 0.
+    players : str, default "tokens"
+
+    Attributes
+    ----------
+    shapley_values : float array (B, M)
+        The sums of rows.
+
+    Raises
+    ------
+    RecordError
+        Shapes that contradict one another, numbers that are not finite, values that are not symmetric.
+
+    References
+    ----------
+    Grabisch and Roubens 1999 (doi:10.1007/s001820050125); halves beside the diagonal as in Lundberg et al. 2020
+    (doi:10.1038/s42256-019-0138-9).
+
+    Examples
+    --------
+    >>> from keras_attn_xai import Interactions
+    >>> together = Interactions(
+    ...     values=[[[1.0, 2.0], [2.0, 0.0]]], base=[0.0], output=[5.0], target=[0], unit="output", method="exact",
+    ...     evaluations=[4], player_labels=[["not", "bad"]],
+    ... )
+    >>> together.shapley_values
+    array([[3., 2.]])
+    """
+
+    values: np.ndarray
+    base: np.ndarray
+    output: np.ndarray
+    target: np.ndarray
+    unit: str
+    method: str
+    evaluations: np.ndarray
+    player_labels: Labels
+    mask: np.ndarray | None = None
+    players: str = "tokens"
+
+    _per_row = ("values", "base", "output", "target", "evaluations", "player_labels", "mask")
+
+    def __post_init__(self):
+        values = frozen_array("values", self.values, (None, None, None))
+        rows, players = values.shape[:2]
+        values = frozen_array("values", values, (rows, players, players))
+        mask = np.ones((rows, players), bool) if self.mask is None else self.mask
+        mask = frozen_array("mask", mask, (rows, players), kind="bool")
+        if not np.allclose(values, values.swapaxes(1, 2), atol=1e-9 * np.abs(values).max(initial=0)):
+            raise RecordError("values must be symmetric: what i and j move together has no order.")
+        if np.any(values[~mask]):
+            raise RecordError("values must be exactly 0 where mask is False (padding is never a player).")
+        _set(
+            self,
+            values=values,
+            mask=mask,
+            base=frozen_array("base", self.base, (rows,)),
+            output=frozen_array("output", self.output, (rows,)),
+            target=frozen_array("target", self.target, (rows,), kind="int"),
+            evaluations=frozen_array("evaluations", self.evaluations, (rows,), kind="int"),
+            player_labels=_labels("player_labels", self.player_labels, rows, players),
+        )
+
+    def __repr__(self):
+        return f"Interactions({self.method!r}, values {self.values.shape} in {self.unit})"
+
+    @property
+    def shapley_values(self):
+        """Each player's share with its half of every pair, (B, M)."""
+        return self.values.sum(2)
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where an explanation came from, enough to make it again.

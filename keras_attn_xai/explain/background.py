@@ -244,7 +244,7 @@ def _said_of_spread(base, output):
         return ""
     error = np.median(base.std(axis=-1, ddof=1)) / np.sqrt(rows)
     effect = np.median(np.abs(output - base.mean(-1)))
-    if error <= effect / 4:
+    if error <= max(effect / 4, 1e-6 * np.abs(output).max()):  # below which it is rounding
         return ""
     wanted = f", choose_background(data, {int(np.ceil(rows * (4 * error / effect) ** 2))})" if effect > 0 else ""
     return (

@@ -12,12 +12,13 @@ from keras_attn_xai.capture.view import capture_of, refuse_unbuilt_sequential
 from keras_attn_xai.errors import ArgumentError, BackgroundWarning, ModelError
 from keras_attn_xai.explain.background import Background, check_background
 from keras_attn_xai.explain.coalitions import Coalitions
-from keras_attn_xai.explain.found import Found, Scene
+from keras_attn_xai.explain.found import Found, Scene, pairs_record
 from keras_attn_xai.explain.gradient_methods import GradientMethods
 from keras_attn_xai.explain.inputs import InputReader
 from keras_attn_xai.explain.labels import map_record, ruler
 from keras_attn_xai.explain.methods import (
     GRADIENTS,
+    INTERACTIONS,
     METHODS,
     TO_A_TOLERANCE,
     auto_method,
@@ -197,6 +198,46 @@ class AttentionExplainer:
             self.partial = self._explanation(scene, found)[: found.rows] if found.rows else None
             raise
         return self._explanation(scene, found)
+
+    def interactions(self, x, *, budget=None, progress=None):
+        """What pairs of players moved together, so that attention (T, S) meets numbers of its own kind.
+
+        Parameters
+        ----------
+        x, budget, progress : as in `__call__`
+            Exact where all coalitions of a row's players are within the budget, by default ``2 M + 2048``; sampled in
+            pairs otherwise. Whatever ``method`` is.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        ArgumentError
+            Several inputs with players of their own; a budget too small.
+
+        Examples
+        --------
+        >>> import keras, numpy as np
+        >>> from keras_attn_xai import AttentionExplainer
+        >>> x = keras.Input((2,))
+        >>> model = keras.Model(x, keras.ops.prod(x, axis=1, keepdims=True))
+        >>> AttentionExplainer(model, 0.0).interactions(np.array([[2.0, 3.0]])).values
+        array([[[0., 3.],
+                [3., 0.]]])
+        """
+        _check_effort(INTERACTIONS, budget, None)
+        scene = self._scene(x)
+        playing = scene.seated.playing
+        total = _evaluations(playing, INTERACTIONS, budget)
+        with tqdm(
+            total=total, desc="interactions", unit="evaluation", disable=progress is False, delay=0 if progress else 1
+        ) as bar:
+            slabs = share_out(
+                scene.function, scene.table, playing, INTERACTIONS, budget=budget, seed=self.seed, progress=bar.update
+            )
+            return pairs_record(scene, slabs)
 
     def coalitions(self, x):
         """The target's value of any coalition of the players of some rows, for measures that switch players off.

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.explain.seating import Seated
 from keras_attn_xai.explain.value_function import ValueFunction
-from keras_attn_xai.records import Attribution
+from keras_attn_xai.records import Attribution, Interactions
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,3 +126,34 @@ class Found:
         if self.method == "deep" and self.by_gradients:
             return "expected_gradients" if self.by_gradients == self.rows else "deep and expected_gradients"
         return "partition (Owen values)" if self.method == "partition" else self.method
+
+
+def pairs_record(scene, slabs):
+    """`Interactions` of a scene from games and what their pairs were shared out to."""
+    parts = [one for one in scene.seated.seats if one[1].count]
+    if len(parts) > 1:
+        raise ArgumentError(
+            f"Interactions are of the players of one input; here {' and '.join(one[0] for one in parts)} have some. "
+            f"Pass players={{'{parts[0][0]}': 'auto'}}, which keeps the others as they are."
+        )
+    players, mask = parts[0][1], scene.seated.mask
+    values, (base, output) = np.zeros((*mask.shape, mask.shape[1])), np.zeros((2, len(mask)))
+    evaluations, sampled = np.zeros(len(mask), int), False
+    for rows, games, shares in slabs:
+        for row, game, share in zip(range(rows.start, rows.stop), games, shares, strict=True):
+            if len(game):
+                values[np.ix_([row], game.players, game.players)] = share.values
+            base[row], output[row], evaluations[row] = game.base, game.output, game.evaluations
+            sampled |= len(game) > 1 and share.used < 2 ** len(game)
+    return Interactions(
+        values=values,
+        base=base,
+        output=output,
+        target=scene.index,
+        unit=scene.function.target.unit,
+        method="paired_kernel" if sampled else "exact",
+        evaluations=evaluations,
+        player_labels=players.labels,
+        mask=mask,
+        players=players.kind,
+    )

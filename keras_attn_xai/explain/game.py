@@ -135,7 +135,7 @@ def play_together(games, ways, evaluate):
                 asked[n] = np.asarray(ways[n].send(values), bool)
             except StopIteration as end:
                 shares[n] = end.value
-        answers = _answered(games, asked, evaluate)
+        answers = _answered(games, asked, evaluate) if asked else {}
     return shares
 
 
@@ -145,6 +145,6 @@ def _answered(games, asked, evaluate):
     fresh = {n: games[n].unknown(asked[n], keys[n]) for n in asked}
     values = evaluate([(n, asked[n][fresh[n]]) for n in asked])
     ends = np.cumsum([len(one) for one in fresh.values()])
-    for (n, where), learned in zip(fresh.items(), np.split(values, ends[:-1]) if len(ends) else [], strict=True):
+    for (n, where), learned in zip(fresh.items(), np.split(values, ends[:-1]), strict=True):
         games[n].learn([keys[n][i] for i in where], learned)
     return {n: games[n].look_up(keys[n]) for n in asked}

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.explain.game import Game, Shares, play_together
+from keras_attn_xai.explain.interactions import interactions
 from keras_attn_xai.explain.paired_kernel import paired_kernel_values
 from keras_attn_xai.explain.regression import kernel_values
 from keras_attn_xai.explain.sampling import (
@@ -21,6 +22,7 @@ from keras_attn_xai.explain.shap_bridge import partition_values, sampling_values
 GRADIENTS = ("deep", "expected_gradients")
 OF_SHAP = {"partition": partition_values, "sampling": sampling_values}  # these ask by themselves, row by row
 METHODS = ("exact", "permutation", "kernel", "paired_kernel", "first_last", *OF_SHAP, *GRADIENTS)
+INTERACTIONS = "interactions"  # of pairs, by `AttentionExplainer.interactions`
 TO_A_TOLERANCE = ("exact", "permutation", "paired_kernel", "expected_gradients", "auto")
 EXACT_LIMIT = 20  # players
 AUTO_EXACT_PLAYERS = 12
@@ -40,7 +42,7 @@ def share_out(function, table, playing, method, *, budget=None, tol=None, seed=0
     playing : bool array (P, M)
         Players that differ from the background.
     method : str
-        One of `METHODS` but `GRADIENTS`.
+        One of `METHODS` but `GRADIENTS`; or `INTERACTIONS`, whose shares are (K, K).
     budget : int, optional
         Evaluations per row; `default_budget` without.
     tol : float, optional
@@ -159,6 +161,8 @@ def _shares(games, method, budget, tol, seeds, evaluate):
 
 def _way(game, method, budget, tol, seed):
     """The generator that shares out one game."""
+    if method == INTERACTIONS and len(game):
+        return interactions(game, default_budget(method, len(game), budget), seed=seed)
     if len(game) < 2:
         return _nothing_to_share(game)
     reached = None if tol is None else partial(_is_reached, tol, game)

@@ -11,7 +11,9 @@ from keras_attn_xai.records import AttentionMap, Attribution, Explanation, Prove
 from keras_attn_xai.writing import whole_folder
 
 FORMAT = "keras-attn-xai explanation"
-VERSION = 4  # 2: a map may have indices, values and gradients; 3: players of any kind, with axes; 4: what was asked and used
+VERSION = (
+    4  # 2: a map may have indices, values and gradients; 3: players of any kind, with axes; 4: what was asked and used
+)
 READABLE = (1, 2, 3, 4)
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
 

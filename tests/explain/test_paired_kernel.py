@@ -7,8 +7,8 @@ import pytest
 
 from keras_attn_xai.explain.game import play
 from keras_attn_xai.explain.paired_kernel import (
+    FREE,
     JITTER,
-    LINEAR,
     _covariance,
     _effects,
     _prior_variance,
@@ -66,7 +66,7 @@ def test_the_covariance_is_linear_plus_odd_products():
     random = np.random.default_rng(0)
     x, y = random.choice([-1.0, 1.0], (2, M))
     product = np.prod(1 + DECAY * x * y) - np.prod(1 - DECAY * x * y)
-    expected = product / 2 / (1 + DECAY) ** M + LINEAR * x @ y
+    expected = product / 2 / (1 + DECAY) ** M + FREE * x @ y
     np.testing.assert_allclose(_covariance(np.stack([x, y]), DECAY)[0, 1], expected, rtol=1e-12)
 
 
