@@ -30,14 +30,14 @@ KERAS_SIDE = (
     ["explain"],
     ["export"],
 )
-BOTH_SIDES = (["datasets"], ["demo"], ["cli"])  # above all the others
+BOTH_SIDES = (["auditing"], ["datasets"], ["demo"], ["cli"])  # above all the others
 LATE = {"records": {"to_shap", "from_shap"}}  # functions that may import our own package; cli and the door are lazy
 DRAINS = {"utils", "common", "helpers", "misc", "core", "base", "types"}
 ONLY_IN = {  # an import, and the places that may have it
     "shap": {"explain.shap_bridge"},
     "matplotlib": {"plots", "report"},
-    "tensorflow": {"explain", "capture.compiled"},
-    "keras": {"layers", "capture", "explain", "export", "demo", "cli"},
+    "tensorflow": {"explain", "capture.compiled", "auditing.swapped_weights"},
+    "keras": {"layers", "capture", "explain", "export", "auditing", "demo", "cli"},
     "keras.src": {"capture.seams", "layers.keras_mask"},  # one file per concern: seams, masks
 }
 
@@ -128,6 +128,9 @@ def test_imports_point_one_way():
         ("report.page", "keras_attn_xai.text.tokenize"),
         ("report.page", "keras_attn_xai.capture.expose_attention"),
         ("datasets", "keras_attn_xai.demo.fit"),
+        ("auditing.search", "keras_attn_xai.demo.fit"),
+        ("metrics.curves", "keras_attn_xai.auditing.faithfulness"),
+        ("explain.explainer", "keras_attn_xai.auditing.faithfulness"),
         ("capture.seams", "keras_attn_xai.capture.view.opened"),
         ("report.page", ".bundle.save_explanation"),
         ("derived.paths", "keras_attn_xai.alignment.align"),
