@@ -208,9 +208,7 @@ def _as_model(given, asker):
             "Set KERAS_BACKEND=tensorflow before Keras is imported."
         )
     if isinstance(given, (list, tuple)) and len(given) == 2 and _are_symbolic(given):
-        inputs, output = given
-        inputs = inputs[0] if isinstance(inputs, (list, tuple)) and len(inputs) == 1 else inputs
-        return keras.Model(inputs, output)
+        return keras.Model(*given)
     if not isinstance(given, keras.Model):
         cure = f"Models of PyTorch are explained by shap.{asker}." if hasattr(given, "named_parameters") else ""
         raise ModelError(
