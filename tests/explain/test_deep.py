@@ -93,7 +93,7 @@ def test_a_function_is_traced_once_for_any_number_of_rows():
         traced.append(1)
         return case.function(x)
 
-    engine = Deep(function)
+    engine = Deep(function, precision="float32")
     for rows in (1, 2, 3):
         engine(case.inputs[:rows], case.background[:1])
     assert len(traced) == 1
@@ -233,6 +233,8 @@ def test_bad_rows_are_refused(inputs, references, error, match):
 def test_bad_options_are_refused():
     with pytest.raises(ArgumentError, match="closed form, quadrature"):
         Deep(logit, softmax="shap")
+    with pytest.raises(ArgumentError, match="precision must be one of auto, float32, float64; received 'half'"):
+        Deep(logit, precision="half")
     with pytest.raises(ArgumentError, match="tol must be positive"):
         ExpectedGradients(logit, tol=0)
     with pytest.raises(ModelError, match="one scalar per row"):
@@ -368,3 +370,24 @@ def test_what_cannot_be_kept_is_refused(kept, error, match):
     for engine in (Deep, ExpectedGradients):
         with pytest.raises(error, match=match):
             engine(KINDS["dense_relu"]().function)(draw(3, 7), draw(2, 7), kept=kept)
+
+
+def test_rows_that_lose_to_rounding_are_computed_again_and_no_others():
+    shifts = np.float32([[0.0], [30000.0], [0.0]])  # the second row is a small difference of large numbers
+    function = lambda x: tf.reduce_sum(tf.sin(x[:, 1:]) + (x[:, 1:] + x[:, :1]) - x[:, :1], 1)  # noqa: E731
+    x, r = np.concatenate([shifts, draw(3, 5)], 1), np.concatenate([shifts[:2], draw(2, 5, seed=1)], 1)[:1]
+    single, double, auto = (Deep(function, precision=one)(x, r) for one in ("float32", "float64", "auto"))
+    assert (single.relative_gap > 1e-5).tolist() == [False, True, False]
+    assert auto.relative_gap.max() < 1e-5
+    for name in ("values", "base", "output"):
+        for row, expected in enumerate((single, double, single)):
+            np.testing.assert_array_equal(getattr(auto, name)[row], getattr(expected, name)[row])
+
+
+def test_a_second_graph_is_made_only_when_rounding_needs_it():
+    engine = Deep(lambda x: tf.reduce_sum(x, 1))
+    engine(draw(3, 5), draw(2, 5, seed=1))
+    assert not engine._traces["float64"]
+    engine = Deep(lambda x: x[:, 0] + tf.gather([0.0, 1.0, 5.0], tf.argmax(x, 1)))
+    assert engine(np.float32([[1, 2, 4]]), np.float32([[2, 0, 0]])).relative_gap[0] > 1e-5
+    assert not engine._traces["float64"]  # nothing passes: its gap is another one

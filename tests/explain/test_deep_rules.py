@@ -209,7 +209,7 @@ def weighted(body):
 
 def met(engine):
     """Operation types that were met: with a rule, without one."""
-    ((_, walk),) = engine._traces.values()
+    ((_, walk),) = engine._traces["float32"].values()
     return set(walk.exact), set(walk.quadrature) | set(walk.blocking)
 
 

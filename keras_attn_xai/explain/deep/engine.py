@@ -23,6 +23,8 @@ from keras_attn_xai.explain.deep.traced import Traced, compiled_for, row_signatu
 from keras_attn_xai.explain.deep.walk import Walk, walk_back
 
 DEFAULT_PAIRS = 256
+PASSES = {"auto": ("float32", "float64"), **{name: (name,) for name in WIDER}}
+ROUNDED = 1e-5  # a relative gap above it is computed again
 
 
 class Deep:
@@ -37,8 +39,9 @@ class Deep:
         All layers of the model behind it. Token ids are explained at the output of its Embedding
         layers, one value per token; its recurrent layers are unrolled while they are traced.
     softmax : {"closed form", "quadrature"}
-    precision : {"float32", "float64"}
-        What is computed in, at least; float64 takes about twice the time, and closes gaps of rounding.
+    precision : {"auto", "float32", "float64"}
+        What is computed in, at least. "auto" is float32, and float64 for the rows whose relative gap is then
+        above 1e-5; a second graph is made when there are such rows.
     batch_size : int, default 256
         Most pairs of a row and a reference at once.
 
@@ -69,17 +72,17 @@ class Deep:
     ([[4.0, 2.0]], [0.0], [6.0])
     """
 
-    def __init__(self, function, *, layers=(), softmax="closed form", precision="float32", batch_size=DEFAULT_PAIRS):
+    def __init__(self, function, *, layers=(), softmax="closed form", precision="auto", batch_size=DEFAULT_PAIRS):
         if softmax not in SOFTMAX:
             raise ArgumentError(f"softmax must be one of {', '.join(SOFTMAX)}; received {softmax!r}.")
-        if precision not in WIDER:
-            raise ArgumentError(f"precision must be one of {', '.join(WIDER)}; received {precision!r}.")
+        if precision not in PASSES:
+            raise ArgumentError(f"precision must be one of {', '.join(PASSES)}; received {precision!r}.")
         self.function = function
         self.precision = precision
         self.layers = tuple(layers)
         self.batch_size = batch_size
         self._rules = SOFTMAX[softmax]
-        self._traces = {}
+        self._traces: dict = {name: {} for name in WIDER}
 
     def __call__(self, inputs, references, *, kept=None, progress=None) -> InputAttributions:
         """Attribute every row against every reference, and average.
@@ -106,18 +109,30 @@ class Deep:
             Numbers that are not finite; ``kept`` that is no truth value.
         """
         rows, background = as_arrays(inputs, references)
-        run, walk = compiled_for(self._traces, inputs, self._trace)
         stays, done = as_kept(kept, inputs, rows), progress or (lambda count: None)
-        values, base, output = in_parts(run, rows, stays, background, self.batch_size, done)
+        first, *again = PASSES[self.precision]
+        values, base, output, walk = self._run(first, inputs, rows, stays, background, done)
+        for name in again if not walk.blocking else ():
+            open_ = np.flatnonzero(packed(inputs, values, base, output, base).relative_gap > ROUNDED)
+            if len(open_):
+                few, own = ([one[open_] for one in side] for side in (rows, stays))
+                made, *ends, _ = self._run(name, inputs, few, own, background)
+                for whole, part in zip((*values, base, output), (*made, *ends), strict=True):
+                    whole[open_] = part
         evaluations = np.full(len(base), len(background[0]))
         return packed(
             inputs, values, base, output, evaluations,
             without_rule=tuple(sorted(walk.quadrature)), blocking=tuple(sorted(walk.blocking)),
         )  # fmt: skip
 
-    def _trace(self, inputs, signature):
+    def _run(self, name, inputs, rows, kept, background, progress=lambda count: None):
+        """Values, base, output, and what was met, in the precision of this name."""
+        run, walk = compiled_for(self._traces[name], inputs, partial(self._trace, name))
+        return *in_parts(run, rows, kept, background, self.batch_size, progress), walk
+
+    def _trace(self, name, inputs, signature):
         """The compiled function of rows and references, and what was met on the way."""
-        with precision(self.precision):
+        with precision(name):
             compiled, walk = _compiled(self.function, inputs, signature, self.layers, self._rules)
         if walk.refused:
             raise ModelError(
