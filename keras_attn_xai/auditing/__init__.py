@@ -1,6 +1,30 @@
 """Is the attention of a model an explanation of it? Tests that need the model."""
 
+from keras_attn_xai.auditing.adversarial import adversarial_attention
+from keras_attn_xai.auditing.attention_tests import (
+    AttentionTest,
+    erasure_test,
+    permutation_test,
+    randomized_copy,
+    seed_variance,
+    uniform_test,
+    weight_randomization,
+)
 from keras_attn_xai.auditing.coalition_orders import attention_order, leave_one_out, random_order
 from keras_attn_xai.auditing.faithfulness_table import FaithfulnessTable, faithfulness
 
-__all__ = ["FaithfulnessTable", "attention_order", "faithfulness", "leave_one_out", "random_order"]
+__all__ = [
+    "AttentionTest",
+    "FaithfulnessTable",
+    "adversarial_attention",
+    "attention_order",
+    "erasure_test",
+    "faithfulness",
+    "leave_one_out",
+    "permutation_test",
+    "random_order",
+    "randomized_copy",
+    "seed_variance",
+    "uniform_test",
+    "weight_randomization",
+]

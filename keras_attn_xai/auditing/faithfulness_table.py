@@ -250,7 +250,8 @@ class _Asked:
         """Values by (method, measure), and the curves."""
         whole = answers(self._whole)[:, 0]
         drops = [whole[:, None] - answers(one) for one in self._drops]
-        found, curves, ruler = {}, [], np.linspace(0, 1, STEPS + 1)
+        found: dict[tuple[str, str], np.ndarray] = {}
+        curves, ruler = [], np.linspace(0, 1, STEPS + 1)
         for name, values in self._orders.items():
             without, alone, deleted, inserted = (answers(one) for one in self._of[name])
             numbers = (
