@@ -68,8 +68,9 @@ class AttentionExplainer:
         layer leaves out are padding too.
     attention : {"all", None} or list of str, default "all"
         Which maps to bring along, by call name; with ``players="heads"`` also whose heads.
-    batch_size : int, default 512
-        Most rows given to the model at once.
+    batch_size : int, optional
+        Most rows given to the model at once; by default 512, or up to 2048 where that is faster, less for long rows and
+        large images.
     seed : int, default 0
         Of the sampling; the user's NumPy generator is left as it was.
 

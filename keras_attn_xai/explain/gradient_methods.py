@@ -73,7 +73,7 @@ class GradientMethods:
         self._refused = ""
         half = any(layer.compute_dtype in ("float16", "bfloat16") for layer in self._layers)
         self._same = SAME_IN_HALF if half else SAME
-        self.notes = ()
+        self.notes: tuple[str, ...] = ()
 
     def __call__(self, table, playing, method, *, budget=None, tol=None, progress=lambda count: None):
         """Values of a table's rows, a slab after the other.

@@ -207,9 +207,14 @@ def _effects(signs, decay):
 
 def _prior_variance(players, decay):
     """Of any player's Shapley value."""
-    u, weight = np.polynomial.legendre.leggauss(NODES)
+    u, weight = _nodes()
     inner = np.exp((players - 1) * (np.log1p(decay * np.multiply.outer(u, u)) - np.log1p(decay)))
     return decay / (1 + decay) * (weight @ inner @ weight) + 4 * FREE
+
+
+@lru_cache(maxsize=1)
+def _nodes():
+    return np.polynomial.legendre.leggauss(NODES)
 
 
 def decay_of(players):
@@ -228,6 +233,6 @@ def integrals(members, others, decay):
     The multilinear extension of a product is a product (Owen 1972), so a value of the kernel is an integral of
     ``(1 + r u)^members (1 - r u)^others / (1 + r)^(members + others)`` over u, which goes from -1 (nobody) to 1.
     """
-    u, weight = np.polynomial.legendre.leggauss(NODES)
+    u, weight = _nodes()
     up, down = np.log1p(decay * u) - np.log1p(decay), np.log1p(-decay * u) - np.log1p(decay)
     return np.exp(np.multiply.outer(members, up) + np.multiply.outer(others, down)) @ weight

@@ -7,6 +7,7 @@ Shapes: N coalitions, P rows, R background rows, M players of all inputs togethe
 """
 
 import re
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,9 +19,8 @@ from keras_attn_xai.capture.locate import attention_layers
 from keras_attn_xai.capture.record import call_with_attention, listening
 from keras_attn_xai.capture.selection import EVERYTHING, PREFIX
 from keras_attn_xai.errors import ArgumentError, ModelError
+from keras_attn_xai.explain.batch_size import BatchSize
 from keras_attn_xai.explain.heads import gates
-
-DEFAULT_BATCH = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,8 @@ class ValueFunction:
     attention : bool or "must", default True
         Whether `look` brings the attention along, if there is any. Attention that cannot come out is noted, or with
         "must" raises.
-    batch_size : int, default 512
-        Most rows the model is given at once.
+    batch_size : int, optional
+        Most rows the model is given at once; by default what fits and is fastest, up to 2048.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class ValueFunction:
     def __init__(self, model, target, specs, *, attention=True, batch_size=None):
         self.model = model
         self.target = target
-        self.batch_size = batch_size or DEFAULT_BATCH
+        self._given_size, self._sizes = batch_size, {}
         self._structure = specs
         self.heads = {}
         inputs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in keras.tree.flatten(specs)]
@@ -114,9 +114,10 @@ class ValueFunction:
         weights : dict of str to float array (B, H, T, S)
             Attention by call name.
         """
+        size = self.batch_size(inputs).sizes[0]
         parts = [
-            self._run(self._look, [array[start : start + self.batch_size] for array in inputs])
-            for start in range(0, len(inputs[0]), self.batch_size)
+            self._run(self._look, [array[start : start + size] for array in inputs])
+            for start in range(0, len(inputs[0]), size)
         ]
         explained, weights = zip(*parts, strict=True)
         return np.concatenate(explained), {name: np.concatenate([one[name] for one in weights]) for name in weights[0]}
@@ -146,9 +147,20 @@ class ValueFunction:
 
     def values(self, table, present, rows):
         """Values (N,) of coalitions ``present`` (N, M) of the table's ``rows`` (N,), averaged over its background."""
-        step = max(1, self.batch_size // len(table.background[0]))
-        parts = [self._part(table, present[at : at + step], rows[at : at + step]) for at in range(0, len(rows), step)]
+        parts, at, pace = [], 0, self.batch_size(table.inputs)
+        while at < len(rows):
+            size = pace.next
+            step = max(1, size // len(table.background[0]))
+            start = time.perf_counter()
+            parts.append(self._part(table, present[at : at + step], rows[at : at + step]))
+            if at + step <= len(rows):
+                pace.took(size, time.perf_counter() - start)
+            at += step
         return np.concatenate(parts).astype(np.float64)
+
+    def batch_size(self, inputs):
+        """The `BatchSize` for such rows."""
+        return self._sizes.setdefault(tuple(one.shape[1:] for one in inputs), BatchSize(self._given_size, inputs))
 
     def _part(self, table, present, rows):
         needed, rows = np.unique(rows, return_inverse=True)

@@ -24,8 +24,6 @@ from tests.explain.models import (
     wide_weights,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::keras_attn_xai.errors.BackgroundWarning")  # few, small backgrounds
-
 
 @pytest.fixture(scope="module")
 def model():

@@ -14,7 +14,6 @@ from tests.explain.models import (
     token_ids,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::keras_attn_xai.errors.BackgroundWarning")  # few, small backgrounds
 METHODS = (
     "exact", "permutation", "partition", "kernel", "paired_kernel", "sampling", "first_last", "deep", "expected_gradients",
 )  # fmt: skip

@@ -17,8 +17,6 @@ from tests.explain.kinds import KINDS
 from tests.explain.models import MASK, S, attention_model, token_ids
 from tests.explain.test_paired_kernel import Network
 
-few_rows = pytest.mark.filterwarnings("ignore::keras_attn_xai.errors.BackgroundWarning")
-
 
 @pytest.fixture(scope="module")
 def masking():
@@ -31,7 +29,6 @@ def by_players(case, explanation):
     return explanation.attribution.values.reshape(len(explanation), -1)
 
 
-@few_rows
 @pytest.mark.parametrize(
     ("name", "correlation"),
     [("encoder_block", 0.8), ("cnn_batch_norm", 0.8), ("embedding_mask_attention", 0.8), ("lstm", 0.8)],
