@@ -58,7 +58,7 @@ def _parser():
     explain.add_argument("--mask-token", required=True, metavar="TOKEN", help="stands for an absent word, as [MASK]")
     explain.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     explain.add_argument("--classes", metavar="A,B,...", help="a name for each class of the model's output")
-    explain.add_argument("--method", default="auto", help="auto, exact, permutation, partition or kernel")
+    explain.add_argument("--method", default="auto", help="auto, exact, paired_kernel, deep or another")
     explain.add_argument("--budget", type=_positive, help="evaluations per text")
     explain.add_argument("--seed", type=_seed, default=0, help="of the sampling (default: %(default)s)")
     explain.set_defaults(run=_explain)
@@ -94,7 +94,7 @@ def _explain(arguments):
     explainer = AttentionExplainer(
         model, background, method=arguments.method, tokenizer=vocabulary, seed=arguments.seed
     )
-    explanation = explainer(texts, budget=arguments.budget)
+    explanation = explainer(texts, budget=arguments.budget, progress=None if sys.stderr.isatty() else False)
     if not explanation.attention:
         _say(f"The model '{model.name}' has no attention layer, so there is no map; SHAP is shown alone.")
     for name in _write(model, tokenize(vocabulary, texts).ids, explanation, arguments):

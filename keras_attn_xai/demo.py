@@ -14,7 +14,7 @@ from keras_attn_xai.datasets import movie_reviews
 from keras_attn_xai.explain.explainer import AttentionExplainer
 from keras_attn_xai.export import export_saved_model
 from keras_attn_xai.layers import BahdanauAttention
-from keras_attn_xai.metrics import Interval, bootstrap_interval, kendall_tau, top_k_overlap
+from keras_attn_xai.metrics import Interval, bootstrap_interval, row_agreement
 from keras_attn_xai.plots import plot_side_by_side
 from keras_attn_xai.report import save_explanation, write_report
 from keras_attn_xai.text import Vocabulary, tokenize
@@ -147,12 +147,8 @@ def accuracy_of(model, ids, labels):
 
 def compare(explanation):
     """Kendall tau and top-3 overlap of attention with |SHAP|, each with its bootstrap interval."""
-    ruler = align(explanation)
-    sizes = np.abs(ruler.attribution)
-    return (
-        bootstrap_interval(kendall_tau(ruler.attention, sizes, mask=ruler.mask)),
-        bootstrap_interval(top_k_overlap(ruler.attention, sizes, k=3, mask=ruler.mask)),
-    )
+    found = row_agreement(align(explanation), measures=("kendall_tau", "top_k_overlap"))
+    return tuple(map(bootstrap_interval, found.values()))
 
 
 def summary(result):

@@ -5,7 +5,7 @@ import numpy as np
 from keras_attn_xai.alignment import align
 from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.metrics import kendall_tau, top_k_overlap
+from keras_attn_xai.metrics import row_agreement
 from keras_attn_xai.plots.canvas import Canvas
 from keras_attn_xai.plots.theme import DARK, LIGHT, tint
 from keras_attn_xai.plots.words import LINE, draw_words, set_lines
@@ -118,11 +118,9 @@ def caption(alignment):
     -------
     str
     """
-    a, b, mask = alignment.attention, np.abs(alignment.attribution), alignment.mask
-    tau = kendall_tau(a, b, mask=mask)[0]
-    shared = top_k_overlap(a, b, k=3, mask=mask)[0]
+    (tau,), (shared,) = row_agreement(alignment, measures=("kendall_tau", "top_k_overlap")).values()
     order = "no order to compare" if np.isnan(tau) else f"Kendall tau {tau:+.2f}"
-    compared = min(3, int(mask.sum()))
+    compared = min(3, int(alignment.mask.sum()))
     same = 0 if np.isnan(shared) else round(shared * compared)
     return (
         f"Attention against |SHAP|: {order} (1: same order, 0: unrelated); "

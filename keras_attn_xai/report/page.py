@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from keras_attn_xai.alignment import align, merged, require_ruler
 from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.metrics import bootstrap_interval, kendall_tau, top_k_overlap
+from keras_attn_xai.metrics import bootstrap_interval, row_agreement
 from keras_attn_xai.writing import write_whole_file
 
 
@@ -109,12 +109,8 @@ def _text(explanation, class_names, merge):
 def _agreement(seen):
     if seen is None:
         return {"tau": np.nan, "overlap": np.nan, "compared": 0}
-    sizes = np.abs(seen.attribution)
-    return {
-        "tau": float(kendall_tau(seen.attention, sizes, mask=seen.mask)[0]),
-        "overlap": float(top_k_overlap(seen.attention, sizes, k=3, mask=seen.mask)[0]),
-        "compared": min(3, int(seen.mask.sum())),
-    }
+    (tau,), (overlap,) = row_agreement(seen, measures=("kendall_tau", "top_k_overlap")).values()
+    return {"tau": float(tau), "overlap": float(overlap), "compared": min(3, int(seen.mask.sum()))}
 
 
 def _share(values):
