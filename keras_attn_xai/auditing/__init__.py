@@ -10,14 +10,18 @@ from keras_attn_xai.auditing.attention_tests import (
     uniform_test,
     weight_randomization,
 )
+from keras_attn_xai.auditing.battery import audit
 from keras_attn_xai.auditing.coalition_orders import attention_order, leave_one_out, random_order
 from keras_attn_xai.auditing.faithfulness_table import FaithfulnessTable, faithfulness
+from keras_attn_xai.auditing.record import Audit
 
 __all__ = [
     "AttentionTest",
+    "Audit",
     "FaithfulnessTable",
     "adversarial_attention",
     "attention_order",
+    "audit",
     "erasure_test",
     "faithfulness",
     "leave_one_out",
