@@ -11,6 +11,7 @@ from keras_attn_xai.explain.deep import Deep, ExpectedGradients, preflight
 from tests.explain.kinds import KINDS, Case, along, draw, logit, pooled, words
 
 HALF = {"mixed_precision": 2e-2, "half_precision": 1e-2}  # explained in float32, run in half
+NOT_SMOOTH = ["dense_relu", "dense_leaky_relu", "conv_max_pooling", "unit_normalization"]  # nodes gather at the kinks
 SMALL = ["dense_gelu", "multi_head_attention", "bigru_attention_pooling", "embedding_mask_attention", "dict_inputs"]
 
 
@@ -31,13 +32,14 @@ def test_deep_adds_up_on_every_kind(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["dict_inputs", "encoder_block", "lstm_silu", "any_length_with_masks", "mixed_precision"]
+    "name",
+    ["dict_inputs", "encoder_block", "lstm_silu", "any_length_with_masks", "mixed_precision", *NOT_SMOOTH],
 )
 def test_expected_gradients_add_up(name):
     case = KINDS[name]()
     found = ExpectedGradients(case.function, layers=case.layers)(case.inputs, case.background)
     assert found.relative_gap.max() <= 1e-3
-    assert (found.evaluations <= 2 * 2 * 256).all()
+    assert (found.evaluations <= len(tf.nest.flatten(case.background)[0]) * 2 * 256).all()
     np.testing.assert_allclose(found.output, np.asarray(case.function(case.inputs)), atol=HALF.get(name, 1e-5))
 
 

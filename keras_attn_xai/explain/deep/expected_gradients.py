@@ -1,23 +1,24 @@
 """Expected gradients by quadrature: the gradient integrated from each reference to the row, until it adds up."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.explain.deep.line_pieces import Pieces, to_halve
 from keras_attn_xai.explain.deep.quadrature import nodes
-from keras_attn_xai.explain.deep.result import InputAttributions
+from keras_attn_xai.explain.deep.result import InputAttributions, effect
 from keras_attn_xai.explain.deep.rows import (
     as_arrays,
     as_kept,
-    beside,
-    in_parts,
     kept_signature,
     packed,
     parts,
-    sums_over_references,
     times_distance,
+    with_kept,
 )
 from keras_attn_xai.explain.deep.traced import Traced, compiled_for
 
@@ -26,7 +27,7 @@ FIRST_NODES = 4
 
 
 class ExpectedGradients:
-    """Integrated gradients, averaged over background rows, by Gauss-Legendre quadrature.
+    """Integrated gradients, averaged over background rows, by Gauss-Legendre quadrature on pieces of each line.
 
     Parameters
     ----------
@@ -37,14 +38,15 @@ class ExpectedGradients:
     cap : int, default 256
         Most nodes per background row.
     first : int, default 4
-        Nodes to start with.
+        Nodes on a line, and on each half of what is halved.
     batch_size : int, default 512
         Most points on lines at once.
 
     Notes
     -----
-    The number of nodes is doubled for the rows whose gap is above ``tol``. It converges fast
-    for smooth functions, and as 1 / nodes where there are kinks.
+    What a piece of a line should add up to is known, the function at its two ends; the pieces that are furthest from
+    it are halved, until the row adds up. So nodes gather where the function is not smooth. Across
+    a jump (a step, ``where(x > 0.1, x, 0)``) there is no gradient, and the gap stays.
 
     References
     ----------
@@ -96,65 +98,104 @@ class ExpectedGradients:
             Numbers that are not finite; ``kept`` that is no truth value.
         """
         rows, background = as_arrays(inputs, references)
-        run, stays = compiled_for(self._traces, inputs, self._trace), as_kept(kept, inputs, rows)
-        done = []
-        for some in parts(len(rows[0]), self.batch_size):
-            few, own = ([one[some] for one in side] for side in (rows, stays))
-            done.append(self._until_it_adds_up(run, few, own, background))
+        value, sums = compiled_for(self._traces, inputs, self._trace)
+        lines = _Lines(rows, as_kept(kept, inputs, rows), background, value, sums, self.batch_size)
+        every, count = np.arange(len(rows[0])), len(background[0])
+        output = lines.value(every, 0 * every, np.ones(len(every)))
+        at_r = lines.value(*(one.ravel() for one in np.indices([len(every), count])), np.zeros(len(every) * count))
+        at_r = at_r.reshape(len(every), count)
+        allowed = self.tol * effect(at_r.mean(1), output)
+        values, spent = [np.zeros(one.shape) for one in rows], np.zeros(len(every), int)
+        for some in parts(len(every), max(1, self.batch_size // count)):
+            for others in parts(count, self.batch_size):
+                pieces = Pieces.whole(every[some], np.arange(count)[others], output, at_r)
+                self._add_up(lines, pieces, allowed * (others.stop - others.start), values, spent)
             if progress:
-                progress(len(few[0]))
-        values, *rest = zip(*done, strict=True)
-        whole = [np.concatenate(one) for one in zip(*values, strict=True)]
-        return packed(inputs, whole, *(np.concatenate(one) for one in rest))
+                progress(some.stop - some.start)
+        return packed(inputs, [one / count for one in values], at_r.mean(1), output, spent)
 
-    def _until_it_adds_up(self, run, rows, kept, background):
-        """Values, base, output and evaluations, nodes doubled for the rows that need them."""
-        count, open_ = min(self.first, self.cap), np.arange(len(rows[0]))
-        values = [np.zeros(one.shape) for one in rows]
-        base, output = np.zeros((2, len(open_)))
-        evaluations = np.zeros(len(open_), int)
-        while True:
-            few, own = ([one[open_] for one in side] for side in (rows, kept))
-            made = self._integrate(run, few, own, background, count)
-            for whole, part in zip((*values, base, output), (*made[0], *made[1:]), strict=True):
-                whole[open_] = part
-            evaluations[open_] += count * len(background[0])
-            found = packed(rows, values, base, output, evaluations)
-            open_ = np.flatnonzero(found.relative_gap > self.tol)
-            if not len(open_) or 2 * count > self.cap:
-                return values, base, output, evaluations
-            count *= 2
+    def _add_up(self, lines, pieces, allowed, values, spent):
+        """Add the sums over some lines to ``values`` (B, ...), halving pieces until each row is near enough."""
+        count, closed = min(self.first, self.cap), []
+        room = np.bincount(pieces.row, minlength=len(spent)) * (self.cap // count - 1)
+        while len(pieces):
+            found, missed = lines.sums(pieces, count)
+            np.add.at(spent, pieces.row, count)
+            open_ = np.zeros(len(pieces), bool)
+            for row in np.unique(pieces.row):
+                own = np.flatnonzero(pieces.row == row)
+                before = [errors[rows == row] for rows, errors in closed]
+                worst = own[to_halve(missed[own], np.concatenate([[], *before]), allowed[row], room[row])]
+                open_[worst], room[row] = True, room[row] - len(worst)
+            for whole, one in zip(values, found, strict=True):
+                np.add.at(whole, pieces.row[~open_], one[~open_])
+            closed.append((pieces.row[~open_], missed[~open_]))
+            halved = pieces[open_]
+            pieces = halved.halves(lines.value(halved.row, halved.reference, halved.middle))
 
     def _trace(self, inputs, signature):
+        """Compiled functions of ends of lines: the value at places of them, and sums over pieces of them."""
         traced = Traced(self.function, inputs, signature, self.layers)
-        line = tf.TensorSpec([None], tf.float64)
-        compiled = tf.function(
-            partial(_integrate, traced),
-            input_signature=[signature, kept_signature(inputs), signature, line, line],
-            autograph=False,
-        ).get_concrete_function()
-        return lambda *given: compiled(*tf.nest.map_structure(tf.constant, given))
+        number = tf.TensorSpec([None], tf.float64)
+        sides = [signature, kept_signature(inputs), signature]
+        return tuple(
+            tf.function(
+                partial(body, traced), input_signature=[*sides, *[number] * count], autograph=False
+            ).get_concrete_function()
+            for body, count in ((_value, 1), (_sums, 4))
+        )
 
-    def _integrate(self, run, rows, kept, background, count):
-        """Values, base and output with so many nodes."""
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """The lines between all rows (B, ...) and all references (R, ...), and compiled functions on them."""
+
+    rows: list
+    kept: list
+    background: list
+    compiled_value: Callable
+    compiled_sums: Callable
+    most: int
+
+    def _sides(self, row, reference):
+        """The ends of some lines, as the compiled functions take them."""
+        sides = ((self.rows, row), (self.kept, row), (self.background, reference))
+        return [[tf.constant(one[which]) for one in side] for side, which in sides]
+
+    def value(self, row, reference, place):
+        """The function at one place of each of these lines, (P,)."""
+        found = [
+            self.compiled_value(*self._sides(row[some], reference[some]), tf.constant(place[some])).numpy()
+            for some in parts(len(row), self.most)
+        ]
+        return np.concatenate([np.zeros(0), *found])
+
+    def sums(self, pieces, count):
+        """Weighted gradients times distance for each input (P, ...), and by how much each piece misses (P,)."""
         places, weights = nodes(count)
+        made = []
+        for some in parts(len(pieces), max(1, self.most // count)):
+            few = pieces[some]
+            given = (*self._sides(few.row, few.reference), tf.constant(few.start), tf.constant(few.width))
+            each = [self.compiled_sums(*given, places[one], weights[one]) for one in parts(count, self.most)]
+            made.append([np.sum(one, axis=0) for one in zip(*each, strict=True)])
+        found = [np.concatenate(one) for one in zip(*made, strict=True)]
+        total = sum(one.reshape(len(pieces), -1).sum(1) for one in found)
+        return found, total - (pieces.high - pieces.low)
 
-        def on_lines(few, own, some):
-            """Sums over references, node by node or all at once."""
-            size = max(1, self.batch_size // (len(few[0]) * len(some[0])))
-            made = [run(few, own, some, places[one], weights[one]) for one in parts(count, size)]
-            values = [np.sum([one[0][i].numpy() for one in made], axis=0) for i in range(len(few))]
-            return values, made[0][1].numpy(), made[0][2].numpy()
 
-        return in_parts(on_lines, rows, kept, background, max(1, self.batch_size // min(count, 16)))
+def _value(traced, x, kept, r, place):
+    """The function on lines (P,), in float64; inside a graph."""
+    points = {name: _between(one, other, place) for _, name, one, other in traced.sides(x, with_kept(x, kept, r))}
+    return tf.cast(traced.replay(x, instead=points)[traced.output], tf.float64)
 
 
-def _integrate(traced, rows, kept, background, places, weights):
-    """Weighted gradients at all places between all pairs, times their distance; inside a graph."""
-    x, r = beside(rows, kept, background)
-    ends, count, pairs = traced.sides(x, r), tf.shape(places)[0], tf.shape(x[0])[0]
+def _sums(traced, x, kept, r, start, width, places, weights):
+    """Weighted gradients at all places of each piece, times their distance; inside a graph."""
+    ends, count, pieces = traced.sides(x, with_kept(x, kept, r)), tf.shape(places)[0], tf.shape(start)[0]
+    at = tf.reshape(start[:, None] + width[:, None] * places, [-1])
+    share = tf.reshape(width[:, None] * weights, [-1])
     repeated = [tf.repeat(one, count, axis=0) for one in x]
-    at, share = (tf.tile(one, [pairs]) for one in (places, weights))
     points = {
         name: _between(tf.repeat(one, count, axis=0), tf.repeat(other, count, axis=0), at)
         for _, name, one, other in ends
@@ -164,16 +205,13 @@ def _integrate(traced, rows, kept, background, places, weights):
         output, list(points.values()), grad_ys=tf.cast(share, output.dtype), unconnected_gradients="zero"
     )
     found = [
-        (i, tf.reduce_sum(tf.reshape(gradient, tf.concat([[pairs, count], tf.shape(one)[1:]], 0)), axis=1), one, other)
+        (i, tf.reduce_sum(tf.reshape(gradient, tf.concat([[pieces, count], tf.shape(one)[1:]], 0)), axis=1), one, other)
         for gradient, (i, _, one, other) in zip(gradients, ends, strict=True)
     ]
-    base, top = (
-        traced.replay(x, instead={name: (one, other)[side] for _, name, one, other in ends})[traced.output]
-        for side in (1, 0)
-    )
-    return sums_over_references(rows, background, times_distance(rows, x, found), base, top)
+    return times_distance(x, x, found)
 
 
-def _between(x, r, share):
-    share = tf.reshape(tf.cast(share, x.dtype), tf.concat([[-1], tf.ones([tf.rank(x) - 1], tf.int32)], 0))
-    return r + share * (x - r)
+def _between(x, r, place):
+    """On the line, and exactly at its ends."""
+    place = tf.reshape(tf.cast(place, x.dtype), tf.concat([[-1], tf.ones([tf.rank(x) - 1], tf.int32)], 0))
+    return tf.where(place == 1, x, r + place * (x - r))

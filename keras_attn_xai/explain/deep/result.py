@@ -41,9 +41,13 @@ class InputAttributions:
     @property
     def relative_gap(self):
         """The gap's size over that of the effect, (B,); the effect counts as at least 1e-3 of the largest output."""
-        least = 1e-3 * np.abs(self.output).max(initial=0)
-        effect = np.maximum(np.abs(self.output - self.base), least)
-        return np.abs(self.gap) / np.where(effect > 0, effect, 1)
+        size = effect(self.base, self.output)
+        return np.abs(self.gap) / np.where(size > 0, size, 1)
+
+
+def effect(base, output):
+    """How far apart base and output are, (B,), at least 1e-3 of the largest output."""
+    return np.maximum(np.abs(output - base), 1e-3 * np.abs(output).max(initial=0))
 
 
 def leaves(structure):

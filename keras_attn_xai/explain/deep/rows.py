@@ -96,10 +96,16 @@ def beside(rows, kept, background):
     n, count = tf.shape(rows[0])[0], tf.shape(background[0])[0]
     x, stays = ([tf.repeat(one, count, axis=0) for one in some] for some in (rows, kept))
     tiled = [tf.tile(one, tf.concat([[n], tf.ones([tf.rank(one) - 1], tf.int32)], 0)) for one in background]
-    r = [tf.where(*three) for three in zip(stays, x, tiled, strict=True)]
-    return tuple(
-        [tf.ensure_shape(one, [None, *like.shape[1:]]) for one, like in zip(side, rows, strict=True)] for side in (x, r)
-    )
+    x = [tf.ensure_shape(one, [None, *like.shape[1:]]) for one, like in zip(x, rows, strict=True)]
+    return x, with_kept(x, stays, tiled)
+
+
+def with_kept(x, kept, r):
+    """The references ``r`` (P, ...) with the cells of ``x`` where they are kept; lists of tensors."""
+    return [
+        tf.ensure_shape(tf.where(stays, one, other), [None, *one.shape[1:]])
+        for stays, one, other in zip(kept, x, r, strict=True)
+    ]
 
 
 def times_distance(rows, x, parts):
