@@ -125,8 +125,8 @@ class DeepExplainer(DropIn):
             _require_additivity(answer.missed)
         if reasons:
             warnings.warn(
-                f"{len(reasons)} of {answer.classes.size} pairs of a row and an output are explained by expected "
-                f"gradients instead of DeepLIFT: {' '.join(dict.fromkeys(reasons))}",
+                f"{len(reasons)} of {answer.classes.size} pairs of a row and an output are not explained by DeepLIFT "
+                f"alone: {' '.join(dict.fromkeys(reasons))}",
                 stacklevel=3,
             )
         return answer
@@ -135,7 +135,7 @@ class DeepExplainer(DropIn):
         """DeepLIFT, and expected gradients where these are nearer."""
         deep = self._by_deep(rows, index, references)
         if deep is None:
-            reasons += [self._refused] * len(index)
+            reasons += [f"Expected gradients take its place. {self._refused}"] * len(index)
             return self._run(self._gradients, rows, index, references)
         missed = self._missed(deep, asked)
         far = np.flatnonzero(missed > CLOSE)
@@ -143,7 +143,7 @@ class DeepExplainer(DropIn):
             return deep
         other = self._run(self._gradients, [one[far] for one in rows], index[far], references)
         nearer = self._missed(other, asked[far]) < missed[far]
-        reasons += [_reason(one, deep.blocking) for one in missed[far[nearer]]]
+        reasons += [_reason(*one, deep.blocking) for one in zip(missed[far], nearer, strict=True)]
         return _with_rows(deep, far[nearer], other, nearer)
 
     def _by_deep(self, rows, index, references):
@@ -153,8 +153,6 @@ class DeepExplainer(DropIn):
                 return self._run(self._deep, rows, index, references)
             except ModelError as error:
                 self._refused = str(error)
-            except TypeError as error:  # TensorFlow's, of an operation on truth values, as masks of numbers are
-                self._refused = f"DeepLIFT found no gradient: {str(error).splitlines()[0]}."
         return None
 
 
@@ -292,12 +290,13 @@ class GradientExplainer(DropIn):
         return self._engines[cap]
 
 
-def _reason(missed, blocking):
-    """Why a pair fell back, a sentence."""
+def _reason(missed, nearer, blocking):
+    """Why a pair fell back or could not, a sentence."""
     if np.isinf(missed):
-        return "the traced model gives other outputs than the model; is it random?"
+        return "The traced model gives other outputs than the model; is it random?"
     through = f", and nothing passes through {', '.join(blocking)}" if blocking else ""
-    return f"it missed the output by a relative gap above {CLOSE}{through}."
+    then = "expected gradients come nearer and take its place" if nearer else "expected gradients come no nearer"
+    return f"It missed the output by a relative gap above {CLOSE}{through}; {then}."
 
 
 def _with_rows(found, numbers, other, taken):

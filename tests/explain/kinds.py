@@ -492,3 +492,10 @@ def stacked_cells():
 @kind
 def unit_normalization():
     return sequence(lambda x: pooled(layers.UnitNormalization()(layers.Dense(5, activation="selu")(x))))
+
+
+@kind
+def masking_gru():
+    found = sequence(lambda x: layers.GRU(5)(layers.Masking(-1.0)(x)))
+    found.inputs[0, 3:] = -1
+    return found

@@ -157,6 +157,8 @@ ROWS = {
     "Max": (lambda a: tf.reduce_max(a, [1, 3]), (T, S, 2)),
     "Min": (lambda a: tf.reduce_min(a, 2, keepdims=True), ONE),
     "MaxPool": (pool, ONE),
+    "Any": (lambda a: tf.where(tf.reduce_any(a > 1.4, 2, keepdims=True), a, 3.0), ONE),
+    "All": (lambda a: tf.where(tf.reduce_all(a > -1.4, 2), a[:, :, 0], 3.0), ONE),
     # choices
     "Select": (lambda a, b: raw.Select(condition=a > b, x=a, y=3 * b), ONE, ONE),
     "SelectV2": (lambda a, b: tf.where(a[:, :1] > 0.2, a, b), ONE, ONE),
@@ -240,6 +242,17 @@ def test_a_rule_conserves(name):
 def multipliers_of(function, x, r):
     """Attribution of one row over its distance."""
     return Deep(function)(x, r).values / (x - r)
+
+
+def test_truth_values_are_moved_about_as_numbers():
+    def body(a):
+        keep = tf.transpose(tf.stack([tf.reduce_any(a > 1.4, 2), a[:, :, 0] > 0.1], 1), [0, 2, 1])
+        return tf.where(tf.tile(keep, [1, 2, 3])[:, :T, : S - 1], a[:, :, 1:], 0.2)
+
+    engine = Deep(weighted(body))
+    found = engine([draw(B, T, S)], [draw(R, T, S, seed=1)])
+    assert met(engine)[1] == set()
+    assert found.relative_gap.max() < 1e-11
 
 
 @pytest.mark.parametrize("step", [0.0, 1e-9, 1e-4, 3.0])

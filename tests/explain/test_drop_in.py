@@ -170,7 +170,6 @@ def test_id_0_is_padding_only_where_an_embedding_masks_it():
     assert (plain[:, 3:] != 0).all()
 
 
-@pytest.mark.filterwarnings("ignore:.*found no gradient")
 @pytest.mark.parametrize(("explainer", "sequential"), [(DeepExplainer, True), (GradientExplainer, False)])
 def test_steps_that_a_masking_layer_leaves_out_have_exactly_0(explainer, sequential):
     x = keras.Input((T, D))
@@ -350,7 +349,7 @@ def test_a_loop_falls_back_to_expected_gradients_with_one_warning():
 
     explainer = DeepExplainer(of_function(loop), draw(R, D, seed=1))
     for _ in range(2):  # it remembers that it was refused
-        with pytest.warns(UserWarning, match="3 of 3 pairs.*expected gradients instead of DeepLIFT: .*While") as met:
+        with pytest.warns(UserWarning, match="3 of 3 pairs.*Expected gradients take its place.*While") as met:
             explanation = explainer(draw(B, D))
         assert (len(met), met[0].filename) == (1, __file__)
     total = explanation.base_values + explanation.values.sum(1)
@@ -364,7 +363,9 @@ def test_rows_that_deep_misses_fall_back_alone():
     features, row = 97, np.ones((2, 97), "float32")
     row[1] = 0
     explainer = DeepExplainer(of_function(product, features), -np.ones((1, features)))
-    with pytest.warns(UserWarning, match="1 of 2 pairs.*missed the output by a relative gap above 0.001"):
+    with pytest.warns(
+        UserWarning, match="1 of 2 pairs.*missed the output by a relative gap above 0.001.*take its place"
+    ):
         values = explainer.shap_values(row)[..., 0]
     np.testing.assert_allclose(values[0], 2 / features, rtol=2e-3)  # from -1 to 1, all alike
     np.testing.assert_allclose(values[1], 1 / features, rtol=2e-3)
@@ -380,7 +381,7 @@ def test_what_does_not_add_up_is_refused_or_let_be():
         AssertionError, match=r"2 of 3 pairs.*do not add up.*AttentionExplainer.*check_additivity=False"
     ):
         explainer.shap_values(rows)
-    with pytest.warns(UserWarning, match="nothing passes through ArgMax"):
+    with pytest.warns(UserWarning, match="nothing passes through ArgMax; expected gradients come no nearer"):
         assert explainer.shap_values(rows, check_additivity=False).shape == (3, D, 1)
     with pytest.raises(AssertionError, match="do not add up"):
         explainer(rows)
@@ -439,10 +440,10 @@ def test_variances_are_those_of_a_mean_over_background_rows():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
-def test_batches_of_gradients_change_nothing(batch_size):
+def test_batches_of_gradients_change_no_more_than_the_tolerance(batch_size):
     model, x, background = smooth_model(), draw(B, D), draw(R, D, seed=1)
     some, whole = (GradientExplainer(model, background, None, size).shap_values(x) for size in (batch_size, 512))
-    np.testing.assert_allclose(some, whole, atol=1e-6)
+    np.testing.assert_allclose(some, whole, atol=1e-3 * np.abs(whole.sum(1)).max())
 
 
 SHAP_HAS_FAILED = """

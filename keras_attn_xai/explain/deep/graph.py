@@ -112,6 +112,16 @@ def precision(name):
         _wider.reset(before)
 
 
+@contextmanager
+def truth_as(dtype):
+    """Copy operations on truth values as operations on numbers, 0 and 1, while this is open."""
+    before = _wider.set({**_wider.get(), tf.bool: dtype})
+    try:
+        yield
+    finally:
+        _wider.reset(before)
+
+
 def replay(graph, feed, *, instead: dict = NOTHING, on_step: Callable = lambda step: None):
     """Run a traced graph inside the current one.
 

@@ -6,7 +6,7 @@ splits it as Shapley would: x y - x' y' = (x - x') (y + y') / 2 + (y - y') (x + 
 
 import tensorflow as tf
 
-from keras_attn_xai.explain.deep.graph import Pair, Step, x_of
+from keras_attn_xai.explain.deep.graph import Pair, Step, truth_as, x_of
 
 LINEAR = """
     AddN AddV2 Add Sub Neg BiasAdd
@@ -43,8 +43,13 @@ def gradient(step: Step, point, multipliers):
 
 
 def linear(step, multipliers):
-    """The gradient, the same at every point."""
-    return gradient(step, [x_of(one) for one in step.inputs], multipliers)
+    """The gradient, the same at every point; truth values that are moved about are numbers, 0 and 1."""
+    point = [x_of(one) for one in step.inputs]
+    if all(one.dtype != tf.bool for one in step.outputs):
+        return gradient(step, point, multipliers)
+    number = next(m.dtype for m in multipliers if m is not None)
+    with truth_as(number):
+        return gradient(step, [tf.cast(one, number) if one.dtype == tf.bool else one for one in point], multipliers)
 
 
 def product(step, multipliers):

@@ -13,12 +13,14 @@ from keras_attn_xai.explain.deep.graph import Pair
 
 
 def reduced_max(step, multipliers):
-    """``reduce_max`` over constant axes; ``reduce_min`` as the maximum of the negative."""
+    """``reduce_max`` over constant axes; ``reduce_min`` as the maximum of the negative; likewise any and all."""
     (m,) = multipliers
     pair, axes = step.inputs[0], tf.get_static_value(step.inputs[1])
+    if pair.dtype == tf.bool:
+        pair = Pair(tf.cast(pair.x, m.dtype), tf.cast(pair.r, m.dtype))
     if axes is None or pair.x.shape.rank is None:
         return None
-    rank, sign = pair.x.shape.rank, 1 if step.type == "Max" else -1
+    rank, sign = pair.x.shape.rank, 1 if step.type in {"Max", "Any"} else -1
     axes = sorted(axis % rank for axis in np.ravel(axes))
     order = [axis for axis in range(rank) if axis not in axes] + axes
 
@@ -99,4 +101,4 @@ def _argmax_share(values):
     return top / tf.reduce_sum(top, axis=-1, keepdims=True)
 
 
-RULES = {"Max": reduced_max, "Min": reduced_max, "MaxPool": max_pool}
+RULES = {**dict.fromkeys(["Max", "Min", "Any", "All"], reduced_max), "MaxPool": max_pool}
