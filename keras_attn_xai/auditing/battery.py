@@ -77,8 +77,9 @@ def audit(
     Notes
     -----
     The map audited is the last with a key for each position, its weights the mean over heads and real queries. The
-    orders compared are attention, |SHAP|, |expected gradients|, leave-one-out and a random one. The rules of the
-    verdict are in ``keras_attn_xai.auditing.verdict.judge``; it is about these rows, this map and this background.
+    orders compared are attention, a random one, and SHAP, leave-one-out and expected gradients, each with its signs and
+    by magnitude; attention, which has no sign, is judged beside the magnitudes. The rules of the verdict are in
+    ``keras_attn_xai.auditing.verdict.judge``; it is about these rows, this map and this background.
 
     References
     ----------
@@ -123,7 +124,7 @@ class _Battery:
         self._seen = align(self._found)
         try:
             walker = AttentionExplainer(self._model, background, method="expected_gradients", **given)
-            self._gradients = np.abs(walker(self._x, progress=False).attribution.values)
+            self._gradients = walker(self._x, progress=False).attribution.values
         except (ModelError, ArgumentError) as error:
             self._gradients = None
             self._untested.append(f"The order of gradients: {error}")
@@ -142,14 +143,16 @@ class _Battery:
     def measure_faithfulness(self):
         """Attention beside the other orders."""
         coalitions = self._explainer.coalitions(self._x)
+        signed = {"SHAP": self._found.attribution.values, "leave-one-out": leave_one_out(coalitions)}
+        if self._gradients is not None:
+            signed["gradients"] = self._gradients
+        unsigned = {f"|{name}|": np.abs(values) for name, values in signed.items()}
         orders = {
             "attention": self._seen.attention,
-            "|SHAP|": np.abs(self._found.attribution.values),
-            "leave-one-out": leave_one_out(coalitions),
             "random": random_order(coalitions.mask.shape, seed=self._seed),
+            **unsigned,
+            **signed,
         }
-        if self._gradients is not None:
-            orders["|gradients|"] = self._gradients
         longest = int(coalitions.mask.sum(1).max())
         search = longest <= SEARCHED[self._effort]
         if not search:
@@ -159,7 +162,7 @@ class _Battery:
         drops = {name: table.values[name, "comprehensiveness"] for name in orders}
         gain = drops["attention"] - drops["random"]
         self._keep("faithful", gain)
-        others = [drops[name] - drops["random"] for name in orders if name not in ("attention", "random")]
+        others = [drops[name] - drops["random"] for name in unsigned]  # attention has no sign either
         best = max(others, key=np.mean)
         if best.mean() > 0:
             self._keep("share of the best", gain / best.mean())

@@ -224,8 +224,8 @@ def faithfulness(explainer, x, orders, *, fractions=FRACTIONS, subsets=SUBSETS, 
         for name in orders
         for measure in MEANINGS
     )
-    how = "found greedily, and" if search else "of"
-    note = f"normalized_aopc lies between the worst and the best order {how} among these methods."
+    searched = ", widened by a greedy search for each row" if search else ""
+    note = f"normalized_aopc: worst and best are those of the orders above{searched}"
     return FaithfulnessTable(rows, tuple(curves), MappingProxyType(values), coalitions.unit, (note,))
 
 

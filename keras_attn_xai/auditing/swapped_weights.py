@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_attn_xai.capture.changes import Change
 from keras_attn_xai.capture.maps import capture_attention
-from keras_attn_xai.capture.record import run
+from keras_attn_xai.capture.record import require_same_graph, run
 from keras_attn_xai.capture.selection import EVERYTHING, PREFIX
 from keras_attn_xai.capture.view import opened
 from keras_attn_xai.errors import ArgumentError, ModelError
@@ -194,10 +194,10 @@ class SwappedWeights:
         return np.concatenate(parts)
 
     def _look_at(self, inputs):
-        explained, swap, _ = self._run(inputs, None)
-        here = tf.ones_like(swap.made, tf.bool)
-        allowed = here if swap.allowed is None else tf.logical_and(here, swap.allowed)
-        return explained, tf.cast(swap.made, tf.float32), allowed
+        explained, seen, _ = self._run(inputs, None)
+        here = tf.ones_like(seen.weights, tf.bool)
+        allowed = here if seen.allowed is None else tf.logical_and(here, seen.allowed)
+        return explained, tf.cast(seen.weights, tf.float32), allowed
 
     def _slope(self, inputs, weights, index):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -207,32 +207,34 @@ class SwappedWeights:
         return tape.gradient(scalar, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def _run(self, inputs, given):
-        """The tensor a class is picked from, the change, and the target."""
-        swap, target, maps = _Swap(given, inputs[0].graph), Target(self._spec), []
+        """The tensor a class is picked from, what was seen of the call, and the target."""
+        target, maps, calls = Target(self._spec), [], {}
 
         def hear(call, seen):
             maps.append(EVERYTHING.shown(call, seen)[PREFIX + call])
+            calls[call] = seen
 
-        outputs = run(self._model, self._packed(inputs), hear, changes={self.call: swap}, training=False)
-        return tf.cast(target.explained(self._model, outputs, maps), tf.float32), swap, target
+        changes = None if given is None else {self.call: _Swap(given)}
+        outputs = run(self._model, self._packed(inputs), hear, changes=changes, training=False)
+        seen = calls[self.call]
+        require_same_graph(outputs, {PREFIX + self.call: seen.weights})
+        if seen.indices is not None:
+            raise ModelError(
+                f"'{self.call}' keeps its largest weights alone (top_k), so that they cannot be swapped for others; "
+                "build the layer without top_k, or name another call with map=."
+            )
+        return tf.cast(target.explained(self._model, outputs, maps), tf.float32), seen, target
 
 
 class _Swap(Change):
-    """Puts given weights in the place of a call's own, or none, and remembers those and the mask."""
+    """Puts given weights (B, H, T, S) in the place of a call's own."""
 
-    def __init__(self, given, graph):
-        self._given, self._graph = given, graph
-        self.made = self.allowed = None
+    def __init__(self, given):
+        self._given = given
 
     def apply(self, weights, allowed=None, rows=None, *, call=""):
-        if rows is not None or getattr(weights, "graph", None) is not self._graph:
-            raise ModelError(
-                f"The weights of '{call}' are made inside a loop (a decoder's steps, or blocks of queries), one part "
-                "at a time; an audit swaps them all at once. Name another call with map=, or build the layer without "
-                "top_k or block_size."
-            )
-        self.made, self.allowed = weights, allowed
-        return weights if self._given is None else tf.ensure_shape(tf.cast(self._given, weights.dtype), weights.shape)
+        given = self._given if rows is None else tf.gather(self._given, rows, axis=2)  # a block of queries
+        return tf.ensure_shape(tf.cast(given, weights.dtype), weights.shape)
 
 
 def _distribution(explained, squash, index, name):

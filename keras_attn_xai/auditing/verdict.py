@@ -33,7 +33,7 @@ def judge(numbers):
     numbers : dict of str to Interval
         What was measured; what was not is left out. "entropy", "difference between rows", "agreement" (Kendall tau with
         |SHAP|), "top" (same position on top), "top above chance", "faithful" (comprehensiveness less that of a random
-        order, row by row), "share of the best" (that difference as a share of the best other method's), "permutation",
+        order, row by row), "share of the best" (that difference as a share of the best one's), "permutation",
         "uniform", "erasure" (top less random), "adversarial", "weight randomization".
 
     Returns
@@ -57,10 +57,10 @@ def judge(numbers):
 
     For reading attention speak: the same position on top in half of the rows and more often than by chance (low > 0),
     with a Kendall tau that is not below 0 (high > 0; tau is not asked for more, for it ranks the positions that do not
-    matter too); more faithful than a random order (low > 0); at least half of what the best other order gains (mean >=
-    0.5, low > 0); an answer that moves when the weights are shuffled (low > 0.05); and a largest weight whose erasure
-    flips more decisions than another's (low > 0). Against it speak: a tau below 0 (high <= 0), decisions flipped less
-    often (high < 0), other weights with the same answer (low > half of log 2), and the same attention from a model of
+    matter too); more faithful than a random order (low > 0); at least half of what the best order of magnitudes gains
+    (mean >= 0.5, low > 0); an answer that moves when the weights are shuffled (low > 0.05); and a largest weight whose
+    erasure flips more decisions than another's (low > 0). Against it speak: a tau below 0 (high <= 0), decisions flipped
+    less often (high < 0), other weights with the same answer (low > half of log 2), and the same attention from a model of
     random weights (high < 0.005). These limits are conventions; the numbers stand beside them.
 
     Examples
@@ -134,7 +134,7 @@ def _faithful(numbers):
 def _share(numbers):
     one = numbers["share of the best"]
     speaks = "for" if one.mean >= HALF and one.low > 0 else "neither"
-    sentence = f"Of what the best other order gains over a random one, attention gains {_said(one)}."
+    sentence = f"Of what the best order of magnitudes gains over a random one, attention gains {_said(one)}."
     return Check("share of the best", speaks, sentence)
 
 

@@ -18,10 +18,10 @@ from keras_attn_xai.auditing.attention_tests import erased, shuffled
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
 from keras_attn_xai.capture import set_to, uniform, zero
 from keras_attn_xai.errors import ArgumentError, ModelError
-from keras_attn_xai.layers import AttentionPooling
+from keras_attn_xai.layers import AttentionPooling, BahdanauAttention
 from keras_attn_xai.metrics import total_variation
 from tests.audit.planted import planted_rows, trained
-from tests.explain.models import S, attention_model, linear_model, token_ids
+from tests.explain.models import S, attention_model, linear_model, token_ids, wide_weights
 
 B = 3
 
@@ -59,6 +59,26 @@ def test_any_weights_give_what_intervene_gives(swapped):
     model, ids, one = swapped
     given = np.random.default_rng(0).random(one.weights.shape).astype("float32")
     np.testing.assert_allclose(one(given), said(intervene(model, {"mha": set_to(given)}), ids), atol=1e-5)
+
+
+def test_weights_made_in_blocks_of_queries_are_swapped_too():
+    x = keras.Input((S, 5))
+    y = BahdanauAttention(3, block_size=2, return_weights=False, name="far")(x, x)
+    model = wide_weights(keras.Model(x, keras.layers.Dense(2, activation="softmax")(y[:, 0] + y[:, 6])))
+    rows = np.random.default_rng(0).normal(size=(B, S, 5)).astype("float32")
+    one = SwappedWeights(model, rows)
+    np.testing.assert_allclose(one(one.weights), said(model, rows), atol=1e-6)
+    given = np.random.default_rng(1).random(one.weights.shape).astype("float32")
+    np.testing.assert_allclose(one(given), said(intervene(model, {"far": set_to(given)}), rows), atol=1e-5)
+    assert np.abs(one.gradient(given)[:, :, [0, 6]]).min() > 0
+
+
+def test_weights_of_the_largest_alone_cannot_be_swapped():
+    x = keras.Input((S, 5))
+    y = BahdanauAttention(3, top_k=2, return_weights=False, name="far")(x, x)
+    model = keras.Model(x, keras.layers.Dense(2, activation="softmax")(y[:, 0]))
+    with pytest.raises(ModelError, match="top_k"):
+        uniform_test(model, np.ones((B, S, 5)))
 
 
 def test_gradients_are_those_of_capture_gradients(swapped):
