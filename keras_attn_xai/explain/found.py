@@ -98,6 +98,7 @@ class Found:
         evaluations, asked, used = self.counts
 
         def shaped(array, players, part):
+            """One input's columns, in its shape."""
             return array[:, part].reshape(len(array), *players.shape)
 
         return tuple(

@@ -44,6 +44,7 @@ class Walked:
         """These, but for ``rows`` the ``taken`` ones of ``other``."""
 
         def merged(one, two):
+            """Both, row by row."""
             one = one.copy()
             one[rows[taken]] = two[taken]
             return one

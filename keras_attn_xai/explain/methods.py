@@ -141,6 +141,7 @@ def timed(function, table):
     """A guess of the seconds that so many coalitions take, from one batch."""
 
     def seconds(count):
+        """For so many."""
         rows = np.zeros(min(function.batch_size(table.inputs).next, count), int)
         present = np.ones((len(rows), table.players), bool)
         function.values(table, present[:1], rows[:1])  # traced by now

@@ -102,8 +102,8 @@ class ExpectedGradients:
         lines = _Lines(rows, as_kept(kept, inputs, rows), background, value, sums, self.batch_size)
         every, count = np.arange(len(rows[0])), len(background[0])
         output = lines.value(every, 0 * every, np.ones(len(every)))
-        at_r = lines.value(*(one.ravel() for one in np.indices([len(every), count])), np.zeros(len(every) * count))
-        at_r = at_r.reshape(len(every), count)
+        row, reference = np.indices([len(every), count]).reshape(2, -1)
+        at_r = lines.value(row, reference, np.zeros(row.size)).reshape(len(every), count)
         allowed = self.tol * effect(at_r.mean(1), output)
         values, spent = [np.zeros(one.shape) for one in rows], np.zeros(len(every), int)
         for some in parts(len(every), max(1, self.batch_size // count)):
@@ -116,7 +116,8 @@ class ExpectedGradients:
 
     def _add_up(self, lines, pieces, allowed, values, spent):
         """Add the sums over some lines to ``values`` (B, ...), halving pieces until each row is near enough."""
-        count, closed = min(self.first, self.cap), []
+        count = min(self.first, self.cap)
+        closed: list[tuple] = []  # rows and errors of pieces that are done
         room = np.bincount(pieces.row, minlength=len(spent)) * (self.cap // count - 1)
         while len(pieces):
             found, missed = lines.sums(pieces, count)
