@@ -59,9 +59,9 @@ def judge(numbers):
     with a Kendall tau that is not below 0 (high > 0; tau is not asked for more, for it ranks the positions that do not
     matter too); more faithful than a random order (low > 0); at least half of what the best order of magnitudes gains
     (mean >= 0.5, low > 0); an answer that moves when the weights are shuffled (low > 0.05); and a largest weight whose
-    erasure flips more decisions than another's (low > 0). Against it speak: a tau below 0 (high <= 0), decisions flipped
-    less often (high < 0), other weights with the same answer (low > half of log 2), and the same attention from a model of
-    random weights (high < 0.005). These limits are conventions; the numbers stand beside them.
+    erasure flips more decisions than another's (low > 0). Against it speak: a tau below 0 (high <= 0), decisions
+    flipped less often (high < 0), other weights with the same answer (low > half of log 2), and the same attention from
+    a model of random weights (high < 0.005). These limits are conventions; the numbers stand beside them.
 
     Examples
     --------
