@@ -7,8 +7,9 @@ from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import row_agreement
 from keras_attn_xai.plots.canvas import Canvas
-from keras_attn_xai.plots.theme import DARK, LIGHT, tint
-from keras_attn_xai.plots.words import LINE, draw_words, set_lines
+from keras_attn_xai.plots.fonts import legible, short
+from keras_attn_xai.plots.theme import DARK, LIGHT
+from keras_attn_xai.plots.words import LINE, draw_words, set_lines, sign_legend, signs, tints
 
 WIDTH = 9.0  # inches
 MARGIN = 0.45  # inches on either side
@@ -78,14 +79,8 @@ def plot_side_by_side(
     placed = set_lines(fig, words, width=(WIDTH - 2 * MARGIN) * 72, size=SIZE)
     top, bars, mirror, bottom = _panels(fig, theme, placed, words)
     unit = explanation.attribution.unit
-    draw_words(
-        top, placed, [tint(theme, theme.attention, one) for one in _strength(attention)], size=SIZE, ink=theme.ink
-    )
-    shades = [
-        tint(theme, theme.toward if value > 0 else theme.against, one)
-        for value, one in zip(moved, _strength(moved), strict=True)
-    ]
-    draw_words(bottom, placed, shades, size=SIZE, ink=theme.ink)
+    draw_words(top, placed, tints(theme, attention, signed=False), size=SIZE, ink=theme.ink)
+    draw_words(bottom, placed, tints(theme, moved, signed=True), size=SIZE, ink=theme.ink)
     _bars(bars, attention, [theme.attention] * len(words), "attention", theme)
     if len(words) > 1 and abs(attention.sum() - 1) < 1e-3:
         bars.axhline(1 / len(words), color=theme.faint, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -97,12 +92,15 @@ def plot_side_by_side(
             fontsize=SIZE - 4,
             color=theme.faint,
         )
-    _bars(mirror, moved, [theme.toward if value > 0 else theme.against for value in moved], f"SHAP ({unit})", theme)
+    _bars(mirror, moved, signs(theme, moved), f"SHAP ({unit})", theme)
     _name_positions(mirror, words, theme)
-    top.set_title(f"The model says: {said}", loc="left", fontsize=SIZE + 2, color=theme.ink, pad=30, fontweight="bold")
+    (said,), families = legible([f"The model says: {said}"])
+    plain = {"loc": "left", "pad": 30, "parse_math": False, "fontfamily": families}
+    top.set_title(said, fontsize=SIZE + 2, color=theme.ink, fontweight="bold", **plain)
     _heading(top, "Where the model looked: attention", theme)
-    _heading(bottom, f"What moved the answer: SHAP, in {unit}", theme, _legend(theme))
-    fig.text(MARGIN / WIDTH, 0.16 / fig.get_figheight(), caption(alignment), fontsize=SIZE - 1.5, color=theme.faint)
+    _heading(bottom, f"What moved the answer: SHAP, in {unit}", theme, sign_legend(theme))
+    under = {"fontsize": SIZE - 1.5, "color": theme.faint, "parse_math": False}
+    fig.text(MARGIN / WIDTH, 0.16 / fig.get_figheight(), caption(alignment), **under)
     return fig
 
 
@@ -127,12 +125,6 @@ def caption(alignment):
         f"{same} of the {compared} strongest words in common.\n"
         f"Attention map '{alignment.map}', heads: {alignment.heads}, query: {alignment.query}."
     )
-
-
-def _strength(values):
-    """Magnitudes as a share of the largest."""
-    largest = np.abs(values).max(initial=0.0)
-    return np.abs(values) / largest if largest > 0 else np.zeros(len(values))
 
 
 def _panels(fig, theme, placed, words):
@@ -175,8 +167,9 @@ def _name_positions(ax, words, theme):
     """The ruler both panels share: words while they fit, numbers beyond."""
     ax.tick_params(axis="x", labelbottom=True, colors=theme.ink)
     if len(words) <= NAMED:
-        short = [word if len(word) <= 16 else word[:15] + "…" for word in words]
-        ax.set_xticks(np.arange(len(words)), short, rotation=90, fontsize=SIZE - 3, parse_math=False)
+        names, families = legible(map(short, words))
+        plain = {"rotation": 90, "parse_math": False, "fontfamily": families}
+        ax.set_xticks(np.arange(len(words)), names, fontsize=SIZE - 3, **plain)
     else:
         ax.set_xlabel("position", fontsize=SIZE - 3, color=theme.faint)
         ax.tick_params(axis="x", labelsize=SIZE - 3)
@@ -200,7 +193,3 @@ def _heading(ax, text, theme, parts=()):
             color=colour, fontweight="bold",
         )  # fmt: skip
         offset += 105
-
-
-def _legend(theme):
-    return (("■ for the answer", theme.toward), ("■ against it", theme.against))
