@@ -1,6 +1,7 @@
 """Is the attention of a model an explanation of it? Tests that need the model."""
 
 from keras_attn_xai.auditing.adversarial import adversarial_attention
+from keras_attn_xai.auditing.attention_robustness import robustness
 from keras_attn_xai.auditing.attention_tests import (
     AttentionTest,
     erasure_test,
@@ -28,6 +29,7 @@ __all__ = [
     "permutation_test",
     "random_order",
     "randomized_copy",
+    "robustness",
     "seed_variance",
     "uniform_test",
     "weight_randomization",

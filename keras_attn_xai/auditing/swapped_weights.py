@@ -37,6 +37,7 @@ class SwappedWeights:
 
     Attributes
     ----------
+    model : keras.Model
     call : str
     weights : float array (B, H, T, S)
         As the model makes them.
@@ -60,18 +61,19 @@ class SwappedWeights:
 
     def __init__(self, model, x, *, call=None, target=None, tokenizer=None):
         opened(model, "An audit")
-        self._model, self._spec = model, target
+        self.model, self._spec = model, target
         sides, self._structure = InputReader(model, tokenizer).read(x)
         self._inputs = [side.array for side in sides]
         self._positions = sides[0].array.shape[1] if sides[0].array.ndim > 1 else None
         flat = keras.tree.flatten(self._structure)
         signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in flat]
         self._dtypes = [tf.as_dtype(spec.dtype).as_numpy_dtype for spec in flat]
-        seen = self._chosen(capture_attention(model, self._packed(self._inputs)), call)
+        seen = self._chosen(capture_attention(model, self.packed(self._inputs)), call)
         self.call, self.queries, self.keys = seen.name, seen.query_mask, seen.mask
         weights, index = tf.TensorSpec([None] * 4, tf.float32), tf.TensorSpec([None], tf.int32)
         self._look = tf.function(partial(self._look_at), input_signature=[signature], autograph=False)
         self._say = tf.function(partial(self.said), input_signature=[signature, weights, index], autograph=False)
+        self._both = tf.function(partial(self.looked), input_signature=[signature, index], autograph=False)
         self._derive = tf.function(partial(self._slope), input_signature=[signature, weights, index], autograph=False)
         parts = zip(*(self._look(self.of_rows(rows)) for rows in self._batches(np.arange(len(self)))), strict=True)
         explained, made, allowed = (np.concatenate(part) for part in parts)
@@ -102,7 +104,27 @@ class SwappedWeights:
     @property
     def data(self):
         """The rows, in the structure the model takes."""
-        return self._packed(self.of_rows(np.arange(len(self))))
+        return self.packed(self.of_rows(np.arange(len(self))))
+
+    def looked_at(self, inputs, index):
+        """Probabilities and weights of rows of one's own.
+
+        Parameters
+        ----------
+        inputs : list of arrays (N, ...)
+            As `of_rows` gives them.
+        index : int array (N,)
+            Of the target's class.
+
+        Returns
+        -------
+        float arrays (N, C) and (N, H, T, S)
+        """
+        parts = []
+        for some in self._batches(np.arange(len(index))):
+            made = self._both([one[some] for one in inputs], index[some].astype(np.int32))
+            parts.append([one.numpy() for one in made])
+        return tuple(np.concatenate(one) for one in zip(*parts, strict=True))
 
     def gradient(self, weights, rows=None):
         """Derivative of the target with respect to each weight, the others staying.
@@ -146,7 +168,23 @@ class SwappedWeights:
         tensor (N, C)
         """
         explained, _, target = self._run(inputs, weights)
-        return _distribution(explained, target.squash, index, self._model.name)
+        return _distribution(explained, target.squash, index, self.model.name)
+
+    def looked(self, inputs, index):
+        """Probabilities, and the weights the model makes itself; inside a trace.
+
+        Parameters
+        ----------
+        inputs : list of tensors (N, ...)
+        index : int tensor (N,)
+
+        Returns
+        -------
+        tensors (N, C) and (N, H, T, S)
+        """
+        explained, seen, target = self._run(inputs, None)
+        said = _distribution(explained, target.squash, index, self.model.name)
+        return said, tf.cast(seen.weights, tf.float32)
 
     def by_key(self, weights):
         """Weights as one number for each key: mean over heads and real queries.
@@ -173,12 +211,22 @@ class SwappedWeights:
         fitting = [one for one in maps if one.mask.shape[1] == self._positions]
         if not fitting:
             raise ModelError(
-                f"No attention call of '{self._model.name}' has a key for each of {self._positions} positions; name "
+                f"No attention call of '{self.model.name}' has a key for each of {self._positions} positions; name "
                 f"one with map=: {', '.join(one.name for one in maps)}."
             )
         return fitting[-1]
 
-    def _packed(self, inputs):
+    def packed(self, inputs):
+        """Flat inputs in the structure the model takes.
+
+        Parameters
+        ----------
+        inputs : list of arrays or tensors
+
+        Returns
+        -------
+        nested arrays or tensors
+        """
         return keras.tree.pack_sequence_as(self._structure, list(inputs))
 
     def _batches(self, rows):
@@ -215,7 +263,7 @@ class SwappedWeights:
             calls[call] = seen
 
         changes = None if given is None else {self.call: _Swap(given)}
-        outputs = run(self._model, self._packed(inputs), hear, changes=changes, training=False)
+        outputs = run(self.model, self.packed(inputs), hear, changes=changes, training=False)
         seen = calls[self.call]
         require_same_graph(outputs, {PREFIX + self.call: seen.weights})
         if seen.indices is not None:
@@ -223,7 +271,7 @@ class SwappedWeights:
                 f"'{self.call}' keeps its largest weights alone (top_k), so that they cannot be swapped for others; "
                 "build the layer without top_k, or name another call with map=."
             )
-        return tf.cast(target.explained(self._model, outputs, maps), tf.float32), seen, target
+        return tf.cast(target.explained(self.model, outputs, maps), tf.float32), seen, target
 
 
 class _Swap(Change):

@@ -20,7 +20,7 @@ def embedding_outputs(layers, meet):
     with ExitStack() as stack:
         for layer in layers:
             if isinstance(layer, keras.layers.Embedding):
-                stack.enter_context(_replaced(layer, "call", _listening(layer.call, meet)))
+                stack.enter_context(replaced(layer, "call", _listening(layer.call, meet)))
         yield
 
 
@@ -30,7 +30,7 @@ def unrolled_loops(layers):
     with ExitStack() as stack:
         for layer in layers:
             if isinstance(layer, keras.layers.RNN):
-                stack.enter_context(_replaced(layer, "inner_loop", _unrolling(layer)))
+                stack.enter_context(replaced(layer, "inner_loop", _unrolling(layer)))
         yield
 
 
@@ -54,9 +54,9 @@ def _unrolling(layer):
         if sequences.shape[1] is None:
             return inner_loop(sequences, initial_state, mask, training=training)
         with ExitStack() as stack:
-            stack.enter_context(_replaced(layer, "unroll", True))
+            stack.enter_context(replaced(layer, "unroll", True))
             if layer.go_backwards:
-                stack.enter_context(_replaced(layer, "go_backwards", False))
+                stack.enter_context(replaced(layer, "go_backwards", False))
                 sequences = tf.reverse(sequences, [1])
                 mask = None if mask is None else tf.reverse(mask, [1])
             return inner_loop(sequences, initial_state, mask, training=training)
@@ -65,8 +65,8 @@ def _unrolling(layer):
 
 
 @contextmanager
-def _replaced(layer, name, value):
-    """An attribute of the instance for as long as this is open."""
+def replaced(layer, name, value):
+    """An attribute of a layer's instance is another one for as long as this is open."""
     own, before = name in vars(layer), vars(layer).get(name)
     setattr(layer, name, value)
     try:
