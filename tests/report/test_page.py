@@ -1,5 +1,7 @@
 """The page: self-contained, inert, and true to the records."""
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -41,18 +43,24 @@ def written(tmp_path, *args, **kwargs):
     return write_report(*args, tmp_path / "report.html", **kwargs).read_text(encoding="utf-8")
 
 
-def test_it_loads_nothing_and_runs_nothing(tmp_path):
+def test_it_loads_nothing_and_runs_its_own_script_alone(tmp_path):
     html = written(tmp_path, explanation(5))
     page = Page(html)
-    assert not {"script", "link", "img", "iframe", "object", "form"} & set(page.tags)
+    assert not {"link", "img", "iframe", "object", "form"} & set(page.tags)
+    assert page.tags.count("script") == 2  # the numbers, and what looks them up
+    script = html.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}';" in policy
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href")]
+    assert not re.search("innerHTML|outerHTML|insertAdjacent|document.write|eval|fetch|XMLHttp|import", script)
     assert "url(" not in html
     assert "@import" not in html
 
 
 def test_hostile_words_stay_words(tmp_path):
     page = Page(written(tmp_path, explanation(len(HOSTILE), labels=HOSTILE), title="</title><script>x</script>"))
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 2
     assert "img" not in page.tags
     for word in HOSTILE:
         assert page.words.count(word) >= 3  # attention, SHAP, ruler
@@ -67,7 +75,7 @@ def test_the_numbers_are_those_of_the_records(tmp_path):
     titles = re.findall(r'title="SHAP ([-+\d.]+)"', html)
     np.testing.assert_allclose(np.array(titles, float), shown.attribution.values[:, :5].ravel(), atol=6e-4)
     for tau in kendall_tau(ruler.attention, np.abs(ruler.attribution), mask=ruler.mask):
-        assert f"<dd>{tau:+.2f}</dd>" in html
+        assert f'<dd class="tau">{tau:+.2f}</dd>' in html
     assert html.count("<section") == 3
     assert "Over 3 texts" in html
     assert "Model reviews; background: token id 2" in html
@@ -78,12 +86,12 @@ def test_the_longest_bar_is_the_strongest_word(tmp_path, seed, sign):
     shown = explanation(7, seed=seed)
     assert abs(shown.attribution.values).max() == (sign * shown.attribution.values).max()
     html = written(tmp_path, shown)
-    up = np.array(re.findall(r'class="up"><i style="height:([\d.]+)%', html), float)
-    down = np.array(re.findall(r'<i class="(?:pos|neg)" style="height:([\d.]+)%', html), float)
+    up = np.array(re.findall(r'"><i style="--s:([\d.]+)"><', html), float)
+    down = np.array(re.findall(r'</b><i(?: class="n")? style="--s:([\d.]+)"', html), float)
     assert up.argmax() == align(shown).attention[0].argmax()
-    assert up.max() == 100
+    assert up.max() == 1
     assert down.argmax() == np.abs(shown.attribution.values[0]).argmax()
-    assert down.max() == 50
+    assert down.max() == 1
 
 
 def test_a_model_without_attention_is_said_to_have_no_map(tmp_path):

@@ -1,0 +1,292 @@
+"use strict";
+// The page is whole without this script; with it one text is shown at a time, by layer, head and query. Every number
+// was computed in Python: here they are only looked up. Words reach the page as textContent alone.
+(() => {
+  if (typeof DecompressionStream === "undefined") return;
+  const find = (id) => document.getElementById(id);
+  const texts = JSON.parse(find("numbers").textContent);
+  const sections = [...document.querySelectorAll("main > section")];
+  const controls = { sort: find("sort"), map: find("map"), head: find("head"), queries: find("queries") };
+  const rest = find("said").textContent;
+  const state = { text: 0, map: "", head: "", queries: "", held: null, pointed: null };
+  const NO_ORDER = 999;
+
+  // ---- the numbers
+
+  async function unpack(packed) {
+    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const planes = new Uint8Array(await new Response(stream).arrayBuffer());
+    const half = planes.length / 2; // all low bytes, then all high bytes
+    return Int16Array.from({ length: half }, (_, i) => planes[i] | (planes[half + i] << 8));
+  }
+
+  /** A text's maps, each with its arrays: C order, heads first. */
+  async function readMaps(text) {
+    const numbers = await unpack(text.numbers);
+    let start = 0;
+    const take = (count) => numbers.subarray(start, (start += count));
+    return text.maps.map((map) => {
+      const heads = map.heads.length;
+      const [tau, shared] = [take(heads * map.queries.length), take(heads * map.queries.length)];
+      const ruler = take(heads * map.queries.length * text.words);
+      const weights = take(heads * map.rows * map.kept);
+      const index = map.kept < text.words ? take(heads * map.rows * map.kept) : null;
+      return { ...map, tau, shared, ruler, weights, index };
+    });
+  }
+
+  /** The chosen map, head and reduction, or the nearest that a text has. */
+  function chosen(text = texts[state.text]) {
+    const map = text.maps.find((one) => one.name === state.map) ?? text.maps[text.default];
+    if (!map) return null;
+    const head = Math.max(0, map.heads.indexOf(state.head));
+    const queries = Math.max(0, map.queries.indexOf(state.queries));
+    const at = head * map.queries.length + queries;
+    return { map, head, queries, at, tau: map.tau[at] };
+  }
+
+  /** Attention of all queries together, or of one; undefined where the page does not hold a weight. */
+  function attention({ map, head, at }, words, query) {
+    const scale = 10 ** -map.digits;
+    const shown = new Array(words).fill(undefined);
+    const from = query === null ? at * words : (head * map.rows + query) * map.kept;
+    const numbers = query === null ? map.ruler : map.weights;
+    const count = query === null ? words : map.kept;
+    for (let i = 0; i < count; i++) {
+      shown[query !== null && map.index ? map.index[from + i] : i] = numbers[from + i] * scale;
+    }
+    return shown;
+  }
+
+  // ---- what is pointed at: {word, query}, either may be null
+
+  function pointOf(target) {
+    const at = target instanceof Element ? target.closest("[data-word], [data-query]") : null;
+    if (!at) return null;
+    const own = chosen()?.map.own;
+    const word = at.dataset.word === undefined ? null : Number(at.dataset.word);
+    return { word, query: word === null ? Number(at.dataset.query) : own ? word : null };
+  }
+
+  const active = () => state.pointed ?? state.held;
+
+  // ---- drawing
+
+  const wordsOf = (section) => [...section.querySelector(".moved").children].map((one) => one.textContent);
+  const shapOf = (word) => sections[state.text].querySelector(".moved").children[word].title;
+  const number = (value, digits) => (value === undefined ? "not kept" : value.toFixed(Math.max(0, digits)));
+  const signed = (tau) => (tau === NO_ORDER ? "no order" : (tau < 0 ? "-" : "+") + Math.abs(tau / 100).toFixed(2));
+
+  function quoted(word) {
+    const letters = Array.from(word.trim() || "blank");
+    return `“${letters.length > 40 ? letters.slice(0, 40).join("") + "…" : letters.join("")}”`;
+  }
+
+  function draw() {
+    const section = sections[state.text];
+    const now = chosen();
+    const words = wordsOf(section);
+    const point = active();
+    if (now) {
+      const query = point?.query ?? null;
+      const shown = attention(now, words.length, query);
+      tint(section, words, shown, now);
+      const who = query === null ? "" : now.map.own ? words[query] : now.map.labels[query];
+      section.querySelector(".now").textContent = query === null ? "" : `of the query ${quoted(who)}`;
+      section.querySelector(".map").textContent = `${now.map.name} (heads: ${headName(now)}, query: ${now.map.queries[now.queries]})`;
+      section.querySelector(".tau").textContent = signed(now.tau);
+      section.querySelector(".shared").textContent = now.map.shared[now.at];
+    }
+    find("all").disabled = state.held === null;
+    for (const one of section.querySelectorAll("[data-word], [data-query]")) {
+      const at = one.dataset.query === undefined ? point?.word : point?.word === null ? point?.query : undefined;
+      one.classList.toggle("pointed", at !== undefined && at === Number(one.dataset.word ?? one.dataset.query));
+      if (one.hasAttribute("aria-pressed")) one.setAttribute("aria-pressed", String(one.classList.contains("pointed")));
+    }
+    say(point ? sentence(now, words, point) : rest);
+  }
+
+  const headName = ({ map, head }) => (/^\d+$/.test(map.heads[head]) ? `head ${map.heads[head]}` : map.heads[head]);
+
+  function tint(section, words, shown, { map }) {
+    const largest = Math.max(...shown.map((one) => Math.abs(one ?? 0))) || 1;
+    const looked = section.querySelector(".looked").children;
+    const columns = section.querySelector(".ruler").children;
+    words.forEach((word, i) => {
+      const share = (Math.abs(shown[i] ?? 0) / largest).toFixed(3);
+      const said = `attention ${number(shown[i], map.digits)}`;
+      looked[i].style.setProperty("--s", share);
+      looked[i].title = said;
+      columns[i].firstElementChild.style.setProperty("--s", share);
+      columns[i].title = `${word}: ${said}, ${shapOf(i)}`;
+    });
+  }
+
+  function sentence(now, words, { word, query }) {
+    const parts = [];
+    if (word !== null) {
+      const got = now ? `, attention of all queries ${number(attention(now, words.length, null)[word], now.map.digits)}` : "";
+      parts.push(`${quoted(words[word])}, word ${word + 1} of ${words.length}: ${shapOf(word)}${got}.`);
+    }
+    if (query !== null) {
+      const shown = attention(now, words.length, query);
+      const order = [...shown.keys()].filter((i) => shown[i]).sort((a, b) => shown[b] - shown[a] || a - b);
+      const first = order.slice(0, 3).map((i) => `${quoted(words[i])} ${number(shown[i], now.map.digits)}`);
+      const who = word === null ? `The query ${quoted(now.map.labels[query])}` : "As a query it";
+      parts.push(`${who} attends to ${first.join(", ") || "nothing"}.`);
+    }
+    return parts.join(" ");
+  }
+
+  function say(words) {
+    if (find("said").textContent !== words) find("said").textContent = words;
+  }
+
+  // ---- the controls
+
+  function fill(select, options, value) {
+    select.replaceChildren(...options.map(([name, shown]) => new Option(shown, name, false, name === value)));
+    select.disabled = options.length < 2;
+  }
+
+  function fillControls() {
+    const now = chosen();
+    const same = (list) => list.map((one) => [one, one]);
+    fill(controls.map, now ? same(texts[state.text].maps.map((one) => one.name)) : [["", "no attention map"]], now?.map.name);
+    const heads = now ? now.map.heads.map((one) => [one, /^\d+$/.test(one) ? `head ${one}` : `${one} of heads`]) : [["", "none"]];
+    fill(controls.head, heads, now?.map.heads[now.head]);
+    fill(controls.queries, now ? same(now.map.queries) : [["", "none"]], now?.map.queries[now.queries]);
+    showQueries(now);
+  }
+
+  /** The queries of a map whose queries are not the words themselves. */
+  function showQueries(now) {
+    const section = sections[state.text];
+    section.querySelector(".queries")?.remove();
+    if (!now || now.map.own || now.map.rows < 2) return;
+    const line = document.createElement("p");
+    line.className = "words queries";
+    line.append("Queries: ");
+    line.append(...now.map.labels.flatMap((label, i) => {
+      const one = document.createElement("span");
+      one.dataset.query = i;
+      one.textContent = label;
+      return [one, " "];
+    }));
+    section.querySelector(".looked").after(line);
+    walkable(line, "Queries of this map", true);
+  }
+
+  /** One stop of the Tab key, arrow keys within. */
+  function walkable(line, name, pressed) {
+    line.setAttribute("role", "group");
+    line.setAttribute("aria-label", name);
+    [...line.children].forEach((one, i) => {
+      if (pressed) {
+        one.setAttribute("role", "button");
+        one.setAttribute("aria-pressed", "false");
+        if (!one.textContent.trim()) one.setAttribute("aria-label", `blank, number ${i + 1}`);
+      }
+      one.tabIndex = i === 0 ? 0 : -1;
+    });
+  }
+
+  function walk(event) {
+    const line = event.target.closest("[role=group], #list");
+    const stops = line ? [...line.querySelectorAll("[tabindex]")] : [];
+    const at = stops.indexOf(event.target);
+    if (at < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    const forward = getComputedStyle(line).direction === "rtl" ? -1 : 1;
+    const steps = { ArrowRight: forward, ArrowLeft: -forward, ArrowDown: 1, ArrowUp: -1, Home: -at, End: stops.length - 1 - at };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    const next = stops[Math.min(stops.length - 1, Math.max(0, at + steps[event.key]))];
+    stops.forEach((one) => (one.tabIndex = one === next ? 0 : -1));
+    next.focus();
+  }
+
+  // ---- the list of texts
+
+  function listTexts() {
+    find("list").append(...sections.map((section, i) => {
+      const button = document.createElement("button");
+      const name = document.createElement("b");
+      const tau = document.createElement("span");
+      const start = document.createElement("small");
+      button.type = "button";
+      button.dataset.text = i;
+      name.textContent = section.querySelector("h2").firstChild.textContent.trim();
+      start.textContent = wordsOf(section).slice(0, 12).join(" ").slice(0, 80);
+      start.dir = "auto";
+      button.append(name, " ", tau, " ", start);
+      button.addEventListener("click", () => choose(i));
+      const item = document.createElement("li");
+      item.append(button);
+      return item;
+    }));
+  }
+
+  function orderTexts() {
+    const tau = (i) => chosen(texts[i])?.tau ?? NO_ORDER;
+    const items = [...find("list").children].sort((a, b) => a.firstChild.dataset.text - b.firstChild.dataset.text);
+    if (controls.sort.value === "disagreement") {
+      items.sort((a, b) => tau(a.firstChild.dataset.text) - tau(b.firstChild.dataset.text));
+    }
+    items.forEach((item, place) => {
+      const i = Number(item.firstChild.dataset.text);
+      item.querySelector("span").textContent = texts[i].maps.length ? `tau ${signed(tau(i))}` : "no map";
+      item.firstChild.toggleAttribute("aria-current", false);
+      if (i === state.text) item.firstChild.setAttribute("aria-current", "true");
+      item.firstChild.tabIndex = i === state.text ? 0 : -1;
+      if (find("list").children[place] !== item) find("list").insertBefore(item, find("list").children[place] ?? null);
+    });
+  }
+
+  function choose(i) {
+    Object.assign(state, { text: i, held: null, pointed: null });
+    sections.forEach((section, j) => (section.hidden = j !== i));
+    fillControls();
+    orderTexts();
+    draw();
+  }
+
+  function change(event) {
+    const before = chosen().map;
+    Object.assign(state, { map: controls.map.value, head: controls.head.value, queries: controls.queries.value });
+    const stays = before.own && chosen().map.own && event.target !== controls.queries;
+    Object.assign(state, { held: stays ? state.held : null, pointed: null });
+    fillControls();
+    orderTexts();
+    draw();
+  }
+
+  // ---- the start
+
+  async function start() {
+    for (const text of texts) text.maps = await readMaps(text);
+    sections.forEach((section) => {
+      const line = section.querySelector(".looked") ?? section.querySelector(".moved");
+      for (const part of section.querySelectorAll(".looked, .moved, .ruler")) {
+        [...part.children].forEach((one, i) => (one.dataset.word = i));
+      }
+      walkable(line, "Words; arrow keys move between them", true);
+      const point = (to) => ((state.pointed = to), draw());
+      section.addEventListener("pointerover", (event) => point(pointOf(event.target)));
+      section.addEventListener("pointerleave", () => point(null));
+      const hold = (event) => pointOf(event.target) && ((state.held = pointOf(event.target)), draw());
+      section.addEventListener("focusin", hold);
+      section.addEventListener("click", hold);
+    });
+    const release = () => (Object.assign(state, { held: null, pointed: null }), draw());
+    find("all").addEventListener("click", release);
+    document.addEventListener("keydown", (event) => (event.key === "Escape" ? release() : walk(event)));
+    controls.sort.addEventListener("change", orderTexts);
+    for (const name of ["map", "head", "queries"]) controls[name].addEventListener("change", change);
+    listTexts();
+    choose(0);
+    document.documentElement.classList.add("live");
+  }
+
+  start();
+})();
