@@ -582,6 +582,35 @@ class Explanation:
 
         return from_shap(explanation, target=target, unit=unit, model=model)
 
+    def to_frame(self):
+        """One line per row, input and position, for pandas.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns row, input, position, label, attention (that of `keras_attn_xai.align` by default, in [0, 1] for
+            softmax; NaN without a map that fits, and for inputs after the first), value (signed, in the
+            attribution's unit) and mask (False is padding).
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed.
+
+        Examples
+        --------
+        >>> explanation.to_frame().groupby("label")["value"].mean()  # doctest: +SKIP
+        """
+        from keras_attn_xai.report.frame import to_frame
+
+        return to_frame(self)
+
+    def _repr_html_(self):
+        """The page of `write_report` in a frame of its own, for notebooks."""
+        from keras_attn_xai.report.page import inline
+
+        return inline(self)
+
 
 def _set(record, **values):
     """Fill a frozen dataclass at birth."""

@@ -31,7 +31,9 @@ KERAS_SIDE = (
     ["export"],
 )
 BOTH_SIDES = (["auditing"], ["datasets"], ["demo"], ["cli"])  # above all the others
-LATE = {"records": {"to_shap", "from_shap"}}  # functions that may import our own package; cli and the door are lazy
+LATE = {
+    "records": {"to_shap", "from_shap", "to_frame", "_repr_html_"}
+}  # functions that may import our own package; cli and the door are lazy
 DRAINS = {"utils", "common", "helpers", "misc", "core", "base", "types"}
 ONLY_IN = {  # an import, and the places that may have it
     "shap": {"explain.shap_bridge"},

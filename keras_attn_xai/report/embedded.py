@@ -163,8 +163,9 @@ def _layer(explanation, one, row, rulers, agreement, merge):
 def _places(row, one, merge):
     """Where each key stands on the ruler, (S, W): `align` asked about one key at a time."""
     keys = one.mask.shape[1]
+    asking = (("key",),) * keys
     asked = AttentionMap(
-        one.name, np.eye(keys)[:, None, None], [["key"]] * keys, one.key_labels * keys, mask=one.mask.repeat(keys, 0)
+        one.name, np.eye(keys)[:, None, None], asking, one.key_labels * keys, mask=one.mask.repeat(keys, 0)
     )
     return align(replace(row[[0] * keys], attention=(asked,)), merge=merge).attention
 

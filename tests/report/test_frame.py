@@ -1,0 +1,67 @@
+"""The explanation as a table, and as what a notebook shows."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from keras_attn_xai import align
+from keras_attn_xai.errors import MissingExtraError
+from keras_attn_xai.report.page import SHOWN
+from tests.made import explanation
+
+
+def test_one_line_per_row_input_and_position():
+    pytest.importorskip("pandas")
+    shown = explanation(5, rows=3, padding=2)
+    frame, seen = shown.to_frame(), align(shown)
+    assert list(frame.columns) == ["row", "input", "position", "label", "attention", "value", "mask"]
+    assert len(frame) == 3 * 7
+    for row in range(3):
+        lines = frame[frame["row"] == row]
+        assert tuple(lines["position"]) == tuple(range(7))
+        assert tuple(lines["label"]) == shown.labels[row]
+        np.testing.assert_array_equal(lines["attention"], seen.attention[row])
+        np.testing.assert_array_equal(lines["value"], shown.attribution.values[row])
+        np.testing.assert_array_equal(lines["mask"], shown.attribution.mask[row])
+
+
+def test_what_has_no_attention_gets_nan():
+    pytest.importorskip("pandas")
+    one = explanation(3, rows=2)
+    second = replace(one.attribution, input_name="second")
+    both = replace(one, attributions=(one.attribution, second)).to_frame()
+    assert list(both["input"][:6]) == ["input"] * 3 + ["second"] * 3
+    assert list(both["row"]) == [0] * 6 + [1] * 6
+    assert both["attention"].notna().tolist() == ([True] * 3 + [False] * 3) * 2
+    assert explanation(3, attention=False).to_frame()["attention"].isna().all()
+    features = replace(one, attributions=(replace(one.attribution, players="features", player_labels=[["x"] * 3] * 2),))
+    assert features.to_frame()["attention"].isna().all()
+    assert list(features.to_frame()["label"]) == ["x"] * 6
+
+
+def test_no_attribution_is_an_empty_table():
+    pytest.importorskip("pandas")
+    assert replace(explanation(3), attributions=()).to_frame().shape == (0, 7)
+
+
+def test_without_pandas_the_frame_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match="to_frame needs pandas: pip install pandas"):
+        explanation(3).to_frame()
+
+
+def test_a_notebook_gets_a_frame_that_may_run_its_script_and_nothing_else():
+    html = explanation(3, rows=SHOWN + 1)._repr_html_()
+    assert html.startswith('<iframe sandbox="allow-scripts" title="Attention beside SHAP, the first 20 of 21 rows"')
+    assert html.count("&lt;section") == SHOWN
+    assert "allow-same-origin" not in html
+    assert html.count("<") == 2  # the frame's own tags: the page inside is escaped
+
+
+def test_a_notebook_gets_a_sentence_where_there_is_no_page():
+    one = explanation(3)
+    several = replace(one, attributions=(one.attribution, replace(one.attribution, input_name="<b>")))
+    assert "has 2 attributions (input, &lt;b&gt;)" in several._repr_html_()
+    assert "at least one explained row" in explanation(3)[:0]._repr_html_()
