@@ -28,6 +28,7 @@ _HOMES = {
     "save_explanation": "keras_attn_xai.report",
     "load_explanation": "keras_attn_xai.report",
     "write_report": "keras_attn_xai.report",
+    "audit": "keras_attn_xai.auditing",
     "AttentionMap": "keras_attn_xai.records",
     "Attribution": "keras_attn_xai.records",
     "Interactions": "keras_attn_xai.records",

@@ -4,13 +4,15 @@ Nothing slow is imported before a command needs it, and a user's mistake ends in
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 from keras_attn_xai.errors import ArgumentError, AttnXaiError, FileFormatError
 
-MARKER = "report.html"  # shows that a folder is one of ours
+MARKER, AUDITED = "report.html", "audit.html"  # show that a folder is one of ours
+LABELS, BACKGROUND = "y", "background"  # arrays of data that are no input
 LIBRARIES = ("keras-attn-xai", "tensorflow", "keras", "shap", "numpy", "scipy", "matplotlib")
 
 
@@ -67,6 +69,23 @@ def _parser():
     lint.add_argument("model", metavar="MODEL.keras", help="a Keras model with attention")
     lint.add_argument("--inputs", required=True, metavar="FILE.npz", help="a padded batch, one array for each input")
     lint.set_defaults(run=_lint)
+
+    audit = commands.add_parser("audit", help="say whether the attention of a model can be read as an explanation")
+    audit.add_argument("model", metavar="MODEL.keras", help="a Keras model with attention")
+    audit.add_argument("--data", required=True, metavar="FILE.npz", help="held-out rows, one array for each input")
+    audit.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    audit.add_argument(
+        "--background",
+        metavar="WHAT",
+        help="stands for an absent position: a token id or number, zeros, mean, or an array of the file by its name "
+        f"(default: the array '{BACKGROUND}' if there is one, else the mean row; token ids have none)",
+    )
+    audit.add_argument("--labels", metavar="NAME", help=f"array of right classes (default: '{LABELS}' if there is one)")
+    audit.add_argument("--players", metavar="INPUT", help="of several inputs, the one whose positions are judged")
+    audit.add_argument("--effort", choices=("quick", "full"), default="quick", help="(default: %(default)s)")
+    audit.add_argument("--seed", type=_seed, default=0, help="of all that is drawn (default: %(default)s)")
+    audit.add_argument("--json", action="store_true", help="print JSON instead of text")
+    audit.set_defaults(run=_audit)
 
     info = commands.add_parser("info", help="print versions")
     info.set_defaults(run=_info)
@@ -140,6 +159,101 @@ def _lint(arguments):
     )
     print(f"{calls} padding of {arguments.inputs}.")
     return 1 if leaks else 0
+
+
+def _audit(arguments):
+    import json
+    from dataclasses import replace
+
+    from keras_attn_xai.writing import refuse_foreign
+
+    refuse_foreign(arguments.out, ours=AUDITED)
+    arrays = _arrays(arguments.data)
+    model = _load(arguments.model)
+    from keras_attn_xai.auditing import audit
+
+    x, options, note = _asked(model, arrays, arguments)
+    progress = sys.stderr.isatty()
+    try:
+        found = audit(model, x, **options, effort=arguments.effort, seed=arguments.seed, progress=progress)
+    except AttnXaiError:
+        raise
+    except Exception as error:  # what a model of somebody else says of an input
+        raise ArgumentError(f"{model.name} cannot be audited on {arguments.data}: {_sentence(error)}") from None
+    found = replace(found, notes=(*found.notes, note))
+    document = json.dumps(found.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
+    written = _write_audit(found, document, arguments.out)
+    print(document if arguments.json else "\n".join((str(found), *written)))
+    return 0
+
+
+def _write_audit(found, document, out):
+    """The page, the JSON and the table, all or none; the names of what was written."""
+    import csv
+
+    from keras_attn_xai.writing import whole_folder
+
+    with whole_folder(out, ours=AUDITED) as folder:
+        found.to_html(folder / AUDITED)
+        (folder / "audit.json").write_text(document + "\n", encoding="utf-8")
+        with open(folder / "audit.csv", "w", encoding="utf-8", newline="") as file:
+            numbers = found.to_dict()["numbers"]
+            table = csv.DictWriter(file, list(numbers[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(numbers)
+    return [os.path.join(out, name) for name in (AUDITED, "audit.csv", "audit.json")]
+
+
+def _asked(model, arrays, arguments):
+    """The rows, what `audit` is given beside them, and a sentence about the background."""
+    from keras_attn_xai.explain.inputs import InputReader
+
+    path, inputs = arguments.data, InputReader(model).known_names
+    labels, rows = (_taken_out(arrays, name, inputs) for name in (arguments.labels or LABELS, BACKGROUND))
+    if labels is None and arguments.labels:
+        raise ArgumentError(
+            f"{path} has {', '.join(map(repr, arrays)) or 'no arrays'}, and no '{arguments.labels}' beside the inputs."
+        )
+    if arguments.background not in (None, BACKGROUND):
+        rows = _taken_out(arrays, arguments.background, inputs)
+    x = _fitted(model, arrays, path)
+    several = isinstance(x, dict) and len(x) > 1
+    players = arguments.players or (None if several else next(iter(arrays)))
+    if players not in arrays:
+        raise ArgumentError(
+            f"'{model.name}' takes {', '.join(map(repr, arrays))}; say with --players which one's positions are judged."
+        )
+    background, said = _background(arguments.background, rows, arrays[players], path)
+    options = {"y": labels, "background": background}
+    if several:
+        options |= {"background": {players: background}, "players": {players: "auto"}}
+    return x, options, f"An absent position is {said}."
+
+
+def _taken_out(arrays, name, inputs):
+    """An array that is no input, by its name; the others stay. None if there is no such."""
+    return None if name in inputs or len(arrays) == 1 else arrays.pop(name, None)
+
+
+def _background(wanted, rows, data, path):
+    """What stands for an absent position of the data, and how that is called."""
+    if wanted == "zeros" or (wanted or "").isdecimal():
+        number = 0 if wanted == "zeros" else int(wanted)
+        return number, f"id {number}" if data.dtype.kind in "iu" else f"the number {number}"
+    with contextlib.suppress(TypeError, ValueError):
+        return float(wanted), f"the number {wanted}"
+    if wanted not in (None, "mean") and rows is None:
+        raise ArgumentError(
+            f"--background must be a token id or number, zeros, mean, or an array of {path}, not '{wanted}'."
+        )
+    if wanted != "mean" and rows is not None:
+        return rows, f"that of {len(rows)} background rows, averaged over"
+    if data.dtype.kind != "f":
+        raise ArgumentError(
+            f"The rows of {path} are {data.dtype}, and ids have no mean: give --background the id of the mask or "
+            f"unknown token, or put an array '{BACKGROUND}' of rows into the file."
+        )
+    return data.mean(0, keepdims=True), f"that of the mean row of {path}"
 
 
 def _fitted(model, arrays, path):

@@ -1,5 +1,7 @@
 """The command line: one sentence and exit code 2 for every mistake, nothing half-written."""
 
+import csv
+import json
 import subprocess
 import sys
 
@@ -7,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attn_xai.cli import main
+from keras_attn_xai.cli import _asked, _parser, main
 from keras_attn_xai.layers import BahdanauAttention
 
 WORDS = ["", "[UNK]", "[MASK]", "a", "dull", "fine", "film"]
@@ -269,3 +271,155 @@ def test_what_lint_cannot_do_is_one_sentence_and_code_2(linted, capsys, mistake)
     assert len(lines) == 1, lines
     assert lines[0].startswith("keras-attn-xai lint: ")
     assert sentence in lines[0]
+
+
+# audit
+
+
+@pytest.fixture
+def audited(tmp_path):
+    """Eleven rows of seven ids, their classes, and a model that reads them."""
+    keras.utils.set_random_seed(0)
+    build().save(tmp_path / "model.keras")
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "rows.npz", ids=draw.integers(3, len(WORDS), (11, 7)), y=draw.integers(0, 2, 11))
+    return tmp_path
+
+
+def audit(files, *more, data="rows.npz"):
+    return main(["audit", str(files / "model.keras"), "--data", str(files / data), "--out", str(files / "out"), *more])
+
+
+def test_audit_prints_the_verdict_and_writes_every_number(audited, capsys):
+    assert audit(audited, "--background", "2", "--seed", "3") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Verdict: ")
+    assert "An absent position is id 2." in printed
+    assert "The model is right on" in printed
+    assert "seed 3" in printed
+    out = audited / "out"
+    assert sorted(entry.name for entry in out.iterdir()) == ["audit.csv", "audit.html", "audit.json"]
+    assert printed.splitlines()[-3:] == [str(out / name) for name in ("audit.html", "audit.csv", "audit.json")]
+    document = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+    assert f"Verdict: {document['verdict']}\n" in printed
+    assert all(check["sentence"] in printed for check in document["checks"])
+    assert all(one in printed for one in (*document["untested"], *document["notes"]))
+    assert {row["table"] for row in document["numbers"]} == {"agreement", "faithfulness", "tests"}
+    assert {len(curve["mean"]) for curve in document["curves"]} == {11}
+    table = list(csv.DictReader((out / "audit.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["mean"] for row in table] == ["" if r["mean"] is None else str(r["mean"]) for r in document["numbers"]]
+    assert document["verdict"] in (out / "audit.html").read_text(encoding="utf-8")
+
+
+def series_model(names):
+    """Steps of the first input, read with attention, beside a mean of the others."""
+    inputs = [keras.Input((5, 3), name=name) for name in names]
+    context, _ = BahdanauAttention(7, name="att")(inputs[0])
+    pooled = [keras.layers.GlobalAveragePooling1D()(one) for one in (context, *inputs[1:])]
+    joined = keras.layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
+    return keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(joined), name="series")
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "mean", "said"),
+    [
+        ({}, [], 4, "that of the mean row of rows.npz."),
+        ({"background": 2}, [], 2, "that of 2 background rows, averaged over."),
+        ({"far": 3}, ["--background", "far"], 3, "that of 3 background rows, averaged over."),
+        ({"background": 2}, ["--background", "mean"], 4, "that of the mean row of rows.npz."),
+        ({"background": 2}, ["--background", "zeros"], 0, "the number 0."),
+        ({}, ["--background=-0.5"], -0.5, "the number -0.5."),
+    ],
+    ids=["mean", "background", "far", "asked-mean", "zeros", "number"],
+)
+def test_what_an_absent_step_is(given, more, mean, said):
+    arrays = {name: np.full((rows, 5, 3), float(rows)) for name, rows in {"steps": 4, **given}.items()}
+    asked = _parser().parse_args(["audit", "m", "--data", "rows.npz", "--out", "o", *more])
+    x, options, note = _asked(series_model(["steps"]), arrays, asked)
+    assert np.shape(x) == (4, 5, 3)
+    assert np.mean(options["background"]) == mean
+    assert note == f"An absent position is {said}"
+
+
+def test_audit_of_several_inputs_judges_the_positions_of_one(tmp_path, capsys):
+    keras.utils.set_random_seed(0)
+    series_model(["y", "other"]).save(tmp_path / "model.keras")
+    draw = np.random.default_rng(0)
+    arrays = {name: draw.normal(size=(3, 5, 3)) for name in ("y", "other")}
+    np.savez(tmp_path / "rows.npz", **arrays, right=[0, 1, 0])
+    assert audit(tmp_path, "--labels", "right") == 2
+    assert "takes 'y', 'other'; say with --players" in capsys.readouterr().err
+    assert audit(tmp_path, "--labels", "right", "--players", "y", "--json") == 0
+    printed = capsys.readouterr().out
+    assert printed == (tmp_path / "out" / "audit.json").read_text(encoding="utf-8")
+    notes = json.loads(printed)["notes"]
+    assert any("The model is right on" in note for note in notes)
+    assert notes[-1] == f"An absent position is that of the mean row of {tmp_path / 'rows.npz'}."
+
+
+def ids_without_background(files):
+    return [], "ids have no mean: give --background"
+
+
+def foreign_name(files):
+    return ["--background", "far"], "or an array of"
+
+
+def padding(files):
+    return ["--background", "zeros"], "0"
+
+
+def no_labels(files):
+    return ["--background", "2", "--labels", "right"], "and no 'right' beside the inputs"
+
+
+def soft_labels(files):
+    np.savez(files / "rows.npz", ids=[[3, 4, 5]] * 2, y=np.ones((2, 2)))
+    return ["--background", "2"], "y must be the class of each of 2 rows"
+
+
+def one_row(files):
+    np.savez(files / "rows.npz", ids=[[3, 4, 5]])
+    return ["--background", "2"], "at least two rows"
+
+
+def no_data(files):
+    (files / "rows.npz").unlink()
+    return ["--background", "2"], "there is no file"
+
+
+def unknown_ids(files):
+    np.savez(files / "rows.npz", ids=[[3, 99]] * 2)
+    return ["--background", "2"], ""
+
+
+def audit_in_the_way(files):
+    (files / "out").mkdir()
+    (files / "out" / "thesis.tex").write_text("years of work")
+    return ["--background", "2"], "does not hold audit.html"
+
+
+def plain(files):
+    build(attention=False).save(files / "model.keras")
+    return ["--background", "2"], "'tiny' has no attention layer"
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ids_without_background, foreign_name, padding, no_labels, soft_labels, one_row, no_data, unknown_ids,
+        audit_in_the_way, plain,
+    ],
+    ids=lambda mistake: mistake.__name__,
+)  # fmt: skip
+def test_what_audit_cannot_do_is_one_sentence_and_nothing_written(audited, capsys, mistake):
+    more, sentence = mistake(audited)
+    before = sorted(audited.rglob("*"))
+    assert audit(audited, *more) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("keras-attn-xai audit: ")
+    assert sentence in lines[0]
+    assert sorted(audited.rglob("*")) == before

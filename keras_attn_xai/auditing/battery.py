@@ -18,7 +18,7 @@ from keras_attn_xai.auditing.record import Audit
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
 from keras_attn_xai.auditing.verdict import judge
 from keras_attn_xai.capture.view import opened
-from keras_attn_xai.errors import ArgumentError, ModelError
+from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
 from keras_attn_xai.explain.explainer import AttentionExplainer
 from keras_attn_xai.layers.arguments import require_choice
 from keras_attn_xai.metrics import agreement, bootstrap_interval, entropy, jensen_shannon, kendall_tau, top_k_overlap
@@ -72,7 +72,7 @@ def audit(
     ArgumentError
         Less than two rows, players that are no positions, another effort.
     ShapeError
-        Rows the model does not take.
+        Rows the model does not take, or classes that are not one for each row.
 
     Notes
     -----
@@ -95,7 +95,7 @@ def audit(
     chosen = np.arange(rows)
     if effort == QUICK and rows > ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
-    x, y = taken(x, chosen), None if y is None else np.asarray(y).ravel()[chosen]
+    x, y = taken(x, chosen), None if y is None else _classes(y, rows)[chosen]
     battery = _Battery(model, x, effort, seed, {"target": target, "tokenizer": tokenizer})
     stages = (
         lambda: battery.explain(background, players),
@@ -125,9 +125,9 @@ class _Battery:
         try:
             walker = AttentionExplainer(self._model, background, method="expected_gradients", **given)
             self._gradients = walker(self._x, progress=False).attribution.values
-        except (ModelError, ArgumentError) as error:
+        except (TypeError, ValueError) as error:  # TensorFlow's own too, of a loop it cannot differentiate
             self._gradients = None
-            self._untested.append(f"The order of gradients: {error}")
+            self._untested.append(f"The order of gradients: {str(error).splitlines()[0]}")
 
     def measure_agreement(self):
         """What the weights are like, and how they agree with SHAP."""
@@ -252,6 +252,14 @@ def difference_between_rows(attention, mask):
         others = (here.sum(0) - here) / (len(rows) - 1)
         found[rows] = jensen_shannon(here, np.maximum(others, 0), mask=mask[rows])
     return found
+
+
+def _classes(y, rows):
+    """A class for each row, int array (B,)."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "iub" or y.size != rows or y.shape[:1] != (rows,):
+        raise ShapeError(f"y must be the class of each of {rows} rows, integers; received {y.shape}, dtype {y.dtype}.")
+    return y.ravel()
 
 
 def _row_count(x):

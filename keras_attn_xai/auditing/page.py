@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from keras_attn_xai.writing import write_whole_file
 
 WIDTH, HEIGHT = 400, 180  # of a picture of curves, in its own units
+HUES = 5  # of orders other than attention and random
 
 
 def write_page(audit, path, *, title):
@@ -50,9 +51,11 @@ def _picture(curves, kind):
     chosen = [one for one in curves if one.kind == kind]
     low, high = (float(end([end(one.mean) for one in chosen])) for end in (np.min, np.max))
     scale = HEIGHT / (high - low) if high > low else 0.0
+    styles = _styles([one.method for one in chosen])
     lines = [
         {
             "method": one.method,
+            "style": styles[one.method],
             "points": " ".join(
                 f"{WIDTH * x:.1f},{HEIGHT - scale * (y - low):.1f}"
                 for x, y in zip(one.fractions, one.mean, strict=True)
@@ -61,3 +64,11 @@ def _picture(curves, kind):
         for one in chosen
     ]
     return {"kind": kind, "low": low, "high": high, "lines": lines}
+
+
+def _styles(methods):
+    """A stroke for each method: a hue for the values, drawn through for their magnitudes and dashed for their signs."""
+    own = {"attention": "attention", "random": "random"}
+    names = list(dict.fromkeys(one.strip("|") for one in methods if one not in own))
+    dashed = {one: " signed" if f"|{one}|" in methods else "" for one in methods}
+    return own | {one: f"hue{names.index(one.strip('|')) % HUES}{dashed[one]}" for one in methods if one not in own}

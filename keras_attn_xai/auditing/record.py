@@ -1,5 +1,6 @@
 """What an audit found: the verdict, why, what was not tested, and the tables."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -66,6 +67,35 @@ class Audit:
             found += [("tests", test.name, measure, *interval) for measure, interval in test.intervals.items()]
         return tuple(found)
 
+    def to_dict(self):
+        """All of it as plain lists, dicts, texts and numbers, as JSON has them.
+
+        Returns
+        -------
+        dict
+            "verdict", "checks" (name, speaks, sentence), "untested", "notes", "numbers" (the fields of a row; None
+            where a number is not defined), and "curves" (method, kind, fractions, mean), in "unit".
+
+        Examples
+        --------
+        >>> from keras_attn_xai.auditing import Audit
+        >>> Audit("partly", ()).to_dict()["verdict"]
+        'partly'
+        """
+        faithfulness = self.tables.get("faithfulness")
+        return {
+            "verdict": self.verdict,
+            "checks": [check._asdict() for check in self.checks],
+            "untested": list(self.untested),
+            "notes": list(self.notes),
+            "numbers": [dict(zip(COLUMNS, map(_plain, row), strict=True)) for row in self.rows],
+            "unit": getattr(faithfulness, "unit", None),
+            "curves": [
+                one._asdict() | {"fractions": one.fractions.tolist(), "mean": one.mean.tolist()}
+                for one in getattr(faithfulness, "curves", ())
+            ],
+        }
+
     def to_frame(self):
         """Every number as a data frame.
 
@@ -99,3 +129,10 @@ class Audit:
         pathlib.Path
         """
         return write_page(self, path, title=title)
+
+
+def _plain(value):
+    """A text or number as JSON has it, which knows no NaN."""
+    if isinstance(value, str):
+        return value
+    return None if math.isnan(value) else value if isinstance(value, int) else float(value)

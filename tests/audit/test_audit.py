@@ -1,17 +1,20 @@
 """Three models whose attention is known to explain, to say nothing, and to deceive; and what the audit says of each."""
 
+import json
+import re
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from keras_attn_xai import AttentionExplainer
-from keras_attn_xai.auditing import Audit, audit
+from keras_attn_xai.auditing import AttentionTest, Audit, audit
 from keras_attn_xai.auditing.battery import difference_between_rows, taken
 from keras_attn_xai.auditing.verdict import NO, NOTHING, YES
-from keras_attn_xai.errors import ArgumentError, ModelError
+from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
 from keras_attn_xai.layers import AttentionPooling
-from keras_attn_xai.metrics import score_against_truth
+from keras_attn_xai.metrics import Interval, score_against_truth
 from tests.audit.planted import LONGEST, MASK, planted_rows, trained
 from tests.explain.models import linear_model, token_ids, wide_weights
 
@@ -69,6 +72,25 @@ def test_the_page_holds_the_verdict_and_loads_nothing(audited, tmp_path):
     points = page.split('points="')[1].split('"')[0].split()
     assert len(points) == 11
     assert points[0].startswith("0.0,")
+    strokes = re.findall(r'<polyline class="([^"]+)"', page)
+    assert len(set(strokes[:8])) == 8  # no two methods look the same
+    assert strokes == strokes[:8] * 3
+    assert all(f".{hue} {{ stroke" in page for stroke in strokes for hue in stroke.split(" ")[:1])
+
+
+def test_an_audit_is_plain_data(audited):
+    _, found, _ = audited
+    document = found.to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert [tuple(check.values()) for check in document["checks"]] == [tuple(check) for check in found.checks]
+    assert (document["verdict"], document["unit"]) == (found.verdict, "log-odds")
+    assert (document["untested"], document["notes"]) == (list(found.untested), list(found.notes))
+    for given, (*names, mean, low, high, rows) in zip(document["numbers"], found.rows, strict=True):
+        expected = [None if np.isnan(one) else one for one in (mean, low, high)]
+        assert list(given.values()) == [*names, *expected, rows]
+    undefined = AttentionTest("uniform", {}, {"distance": Interval(0.5, np.nan, np.nan, 1)}, "")
+    (number,) = Audit("partly", (), tables={"tests": (undefined,)}).to_dict()["numbers"]
+    assert (number["mean"], number["low"]) == (0.5, None)
 
 
 def test_the_same_seed_gives_the_same_audit_and_nothing_is_printed(capfd):
@@ -141,6 +163,8 @@ def test_an_audit_is_a_frame():
     [
         (3, {"effort": "some"}, ArgumentError, "effort must be"),
         (1, {}, ArgumentError, "at least two rows"),
+        (3, {"y": [0.5, 0.5, 1.0]}, ShapeError, "class of each of 3 rows.*float64"),
+        (3, {"y": [[0, 1], [1, 0], [0, 1]]}, ShapeError, r"class of each of 3 rows.*\(3, 2\)"),
         (3, {"players": "cells", "target": 0}, ArgumentError, "players along the positions|players"),
     ],
 )
