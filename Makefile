@@ -17,8 +17,14 @@ help:  ## Show this list
 demo: $(VENV)/demo.stamp  ## Install, train on movie reviews, explain, and write demo-output/
 	$(BIN)/keras-attn-xai demo
 
-test: $(VENV)/test.stamp  ## Install, and pass the tests (with doctests and the first notebook)
+test: $(VENV)/test.stamp browser  ## Install, and pass the tests (with doctests and the first notebook)
 	$(RUN) pytest $(PARALLEL) --dist loadfile tests keras_attn_xai notebooks/01_first_explanation.ipynb
+
+.PHONY: browser
+browser:  # Debian's Chromium, for the tests of the page; without it they are skipped and say so
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || command -v google-chrome > /dev/null || \
+	{ apt-get update --quiet=2 && apt-get install --yes --quiet=2 --no-install-recommends chromium; } || \
+	echo "No Chromium is here and apt-get gives none: the tests of the page in a browser will be skipped."
 
 test-oldest:  ## Pass the tests on the oldest versions setup.cfg allows, in .venv-oldest
 	$(PYTHON) -m venv .venv-oldest

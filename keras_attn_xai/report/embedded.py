@@ -174,7 +174,7 @@ def _digits(largest, words):
     """Places behind the point: the usual ones, fewer where 16 bits hold no more, more where all weights are tiny."""
     if not largest:
         return usual_digits(words)
-    fits = int(np.floor(np.log10(30_000 / largest)))
+    fits = min(100, int(np.floor(np.log10(30_000 / largest))))  # a browser writes no more than 100
     return min(fits, usual_digits(words)) if largest >= 0.01 else fits
 
 

@@ -2,15 +2,21 @@
 
 import base64
 import hashlib
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from keras_attn_xai import align, write_report
+from keras_attn_xai import AttentionMap, align, write_report
+from keras_attn_xai.alignment import QUERY_REDUCTIONS
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import kendall_tau
+from keras_attn_xai.report import embedded
+from keras_attn_xai.report import page as page_module
+from keras_attn_xai.report.embedded import layers_of, pack
 from tests.made import explanation
 
 HOSTILE = [
@@ -124,3 +130,68 @@ def test_texts_without_an_order_have_no_summary(tmp_path):
     assert "nan" not in html
     assert "no order" in html
     assert "with attention:" not in html
+
+
+def test_maps_that_do_not_fit_are_named(tmp_path):
+    shown = explanation(5, rows=2, padding=2)
+    seen = shown.attention[0]
+    keys = np.zeros((2, 1, 1, 11)) + 1 / 11
+    other = AttentionMap("decoder/cross", keys, [["q"]] * 2, [["k"] * 11] * 2)
+    hidden = replace(seen, name="hides a word", mask=seen.mask & (np.arange(7) != 3))
+    html = written(tmp_path, replace(shown, attention=(other, hidden, seen)))
+    left_out = (
+        "Left out: &#39;decoder/cross&#39; (its 11 keys are not the 7 positions of the words); "
+        "&#39;hides a word&#39; (it masks other words)."
+    )
+    assert html.count(left_out) == 2
+    html = written(tmp_path, replace(shown, attention=(other,)))
+    assert html.count("This model's attention is not over the words.") == 2
+    assert html.count("(its 11 keys are not the 7 positions of the words).") == 2
+    assert "with attention:" not in html
+
+
+@pytest.mark.parametrize("scale", [1e-130, 3e-7, 0.2, 1.0, -1.0, 41.0, 7e4, 1e9])
+def test_weights_of_any_size_keep_their_digits(scale):
+    shown = explanation(7, rows=2)
+    seen = replace(shown.attention[0], weights=shown.attention[0].weights * scale)
+    shown = replace(shown, attention=(seen,))
+    for row, ((layer,), left_out) in enumerate(layers_of(shown, None, [align(shown[0]), align(shown[1])])):
+        assert left_out == []
+        assert layer.queries == QUERY_REDUCTIONS
+        for place, heads in enumerate(("mean", "max", 0, 1)):
+            for at, query in enumerate(QUERY_REDUCTIONS):
+                expected = align(shown, heads=heads, query=query).attention[row]
+                last = max(10.0**-layer.digits, abs(scale) * 1e-3)
+                np.testing.assert_allclose(layer.ruler[place, at] * 10.0**-layer.digits, expected, atol=0.51 * last)
+            per_query = [align(shown, heads=heads, query=query).attention[row] for query in range(3)]
+            np.testing.assert_allclose(layer.weights[place] * 10.0**-layer.digits, per_query, atol=0.51 * last)
+
+
+def test_a_page_far_too_large_keeps_the_mean_and_the_maximum_of_heads(tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "LIMIT", 1)
+    shown = explanation(5)
+    weights = np.random.default_rng(0).random((13, 1, 97, 3, 5))
+    maps = tuple(replace(shown.attention[0], name=f"layer{i}", weights=one) for i, one in enumerate(weights))
+    html = written(tmp_path, replace(shown, attention=maps))
+    assert re.search(r"this page holds .*of the heads their mean and their maximum\. The attention of all", html)
+    (text,) = json.loads(html.split('id="numbers">')[1].split("</script>")[0])
+    assert {tuple(one["heads"]) for one in text["maps"]} == {("mean", "max")}
+
+
+def test_numbers_of_many_weights_are_those_of_few(monkeypatch):
+    shown = explanation(23, rows=2)
+    words = [align(shown[0]), align(shown[1])]
+    rows = [(layers, 23, "encoder/att") for layers, _ in layers_of(shown, None, words)]
+    assert pack(rows, 10**6)[1:] == (None, True)
+    monkeypatch.setattr(embedded, "MANY", 1)
+    assert pack(rows, 10**6)[1:] == (16, True)
+    assert pack(rows, 0)[1:] == (1, False)
+
+
+def test_a_word_in_json_is_no_markup(tmp_path):
+    shown = explanation(3)
+    named = replace(shown.attention[0], query_labels=[["</script>", "<!--", "&"]])
+    html = written(tmp_path, replace(shown, attention=(named,)))
+    (text,) = json.loads(html.split('id="numbers">')[1].split("</script>")[0])
+    assert text["maps"][0]["labels"] == ["</script>", "<!--", "&"]
+    assert html.count("</script>") == 2

@@ -274,7 +274,14 @@
       const point = (to) => ((state.pointed = to), draw());
       section.addEventListener("pointerover", (event) => point(pointOf(event.target)));
       section.addEventListener("pointerleave", () => point(null));
-      const hold = (event) => pointOf(event.target) && ((state.held = pointOf(event.target)), draw());
+      const hold = (event) => {
+        state.held = pointOf(event.target) ?? state.held;
+        draw();
+        const column = section.querySelector(".ruler .pointed");
+        if (column && event.type === "focusin") {
+          column.parentElement.scrollLeft = column.offsetLeft - column.parentElement.clientWidth / 2;
+        }
+      };
       section.addEventListener("focusin", hold);
       section.addEventListener("click", hold);
     });
