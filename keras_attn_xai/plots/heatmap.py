@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from keras_attn_xai.derived.maps import reduce_heads
-from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.plots.panels import (
     axis_label,
     colour_bar,
@@ -14,6 +12,7 @@ from keras_attn_xai.plots.panels import (
     single,
     title,
 )
+from keras_attn_xai.plots.weights import drawn_weights, heads_said, require_any
 from keras_attn_xai.records import AttentionMap, Interactions
 
 
@@ -99,7 +98,7 @@ def plot_interactions(interactions, *, row=0, ax=None, dark=False):
     require_record(interactions, (Interactions,), "Ask the explainer: explainer.interactions(x).")
     shown = one_row(interactions, row)
     keep = np.flatnonzero(shown.mask[0])
-    _require_any(keep, keep)
+    require_any(keep)
     values, labels = shown.values[0][np.ix_(keep, keep)], [shown.player_labels[0][i] for i in keep]
     ax, theme = single(ax, dark, size_of(*values.shape))
     image = draw_matrix(ax, values, theme, signed=True)
@@ -108,41 +107,6 @@ def plot_interactions(interactions, *, row=0, ax=None, dark=False):
     title(ax, f"Interactions of {shown.players}: half of each pair, {shown.method}", theme)
     colour_bar(image, ax, f"SHAP interaction ({shown.unit})", theme)
     return ax
-
-
-def drawn_weights(seen, heads):
-    """What is drawn of a map of one row.
-
-    Parameters
-    ----------
-    seen : AttentionMap
-        Of one row.
-    heads : {"mean", "max", "min"} or int
-
-    Returns
-    -------
-    tuple
-        Weights (T, S) of the real queries and keys, the labels of both, and the name of the reduction.
-    """
-    weights, reduced = reduce_heads(seen.dense(), heads)
-    queries, keys = np.flatnonzero(seen.query_mask[0]), np.flatnonzero(seen.mask[0])
-    _require_any(queries, keys)
-    names = [seen.query_labels[0][i] for i in queries], [seen.key_labels[0][i] for i in keys]
-    return weights[0][np.ix_(queries, keys)], *names, reduced
-
-
-def heads_said(reduced):
-    """The reduction of heads in words.
-
-    Parameters
-    ----------
-    reduced : str
-
-    Returns
-    -------
-    str
-    """
-    return reduced if reduced.startswith("head ") else f"heads: {reduced}"
 
 
 def size_of(rows, columns):
@@ -157,8 +121,3 @@ def size_of(rows, columns):
     tuple of two floats
     """
     return float(np.clip(2.2 + 0.32 * columns, 4.0, 9.0)), float(np.clip(1.5 + 0.32 * rows, 2.2, 8.0))
-
-
-def _require_any(queries, keys):
-    if not len(queries) or not len(keys):
-        raise ArgumentError("Expected a row with real positions; received one that is nothing but padding.")

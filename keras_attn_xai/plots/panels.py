@@ -11,7 +11,7 @@ NAMED = 60  # more positions than this along an axis are named by some
 SMALL = 6.5  # points, the smallest name
 
 
-def sheet(fig, dark, size):
+def sheet(fig, dark, size, *, layout="constrained"):
     """A figure to draw several panels on.
 
     Parameters
@@ -21,17 +21,18 @@ def sheet(fig, dark, size):
     dark : bool
     size : (float, float)
         Inches.
+    layout : str, default "constrained"
 
     Returns
     -------
     tuple
-        The figure, of that size and with a constrained layout, and the theme.
+        The figure, of that size and with that layout, and the theme.
     """
     theme = DARK if dark else LIGHT
     fig = Canvas() if fig is None else fig
     if hasattr(fig, "set_layout_engine"):  # a figure within a figure has neither
         fig.set_size_inches(*size)
-        fig.set_layout_engine("constrained")
+        fig.set_layout_engine(layout)
     fig.set_facecolor(theme.page)
     return fig, theme
 
@@ -82,7 +83,7 @@ def dress(ax, theme):
     return ax
 
 
-def title(ax, text, theme, *, size=10.5):
+def title(ax, text, theme, *, size=10.5, weight="normal"):
     """A heading at the left of axes; never mathematics.
 
     Parameters
@@ -91,9 +92,11 @@ def title(ax, text, theme, *, size=10.5):
     text : str
     theme : Theme
     size : float, default 10.5
+    weight : str, default "normal"
     """
     (text,), families = legible([text])
-    ax.set_title(text, loc="left", fontsize=size, color=theme.ink, fontfamily=families, parse_math=False)
+    plain = {"fontweight": weight, "fontfamily": families, "parse_math": False}
+    ax.set_title(text, loc="left", fontsize=size, color=theme.ink, **plain)
 
 
 def axis_label(axis, text, theme):
@@ -121,7 +124,7 @@ def name_positions(axis, labels, theme, *, most=NAMED):
     """
     upright = axis.axis_name == "x"
     box = axis.axes.get_window_extent()
-    room = 72 / axis.get_figure(root=True).dpi * (box.width if upright else box.height)
+    room = 72 / axis.axes.figure.dpi * (box.width if upright else box.height)
     step = max(1, int(np.ceil(len(labels) / max(1, min(most, room // SMALL)))))
     shown = np.arange(0, len(labels), step)
     size = float(np.clip(0.8 * room / max(1, len(shown)), SMALL - 1, 9))
@@ -156,22 +159,24 @@ def draw_matrix(ax, values, theme, *, signed=False, largest=None):
     return image
 
 
-def colour_bar(image, axes, label, theme):
-    """The scale of an image, at the right of one or several axes.
+def colour_bar(image, ax, label, theme, *, beside=None):
+    """The scale of an image, at the right of axes.
 
     Parameters
     ----------
     image : matplotlib.cm.ScalarMappable
-    axes : matplotlib.axes.Axes or sequence of them
+    ax : matplotlib.axes.Axes
     label : str
     theme : Theme
+    beside : matplotlib.axes.Axes, optional
+        Where to draw it; by default ``ax`` gives way.
 
     Returns
     -------
     matplotlib.colorbar.Colorbar
     """
-    first = axes if not isinstance(axes, (list, tuple, np.ndarray)) else next(iter(np.ravel(axes)))
-    bar = first.get_figure(root=False).colorbar(image, ax=axes, pad=0.02, fraction=0.05, aspect=30)
+    place = {"cax": beside} if beside is not None else {"ax": ax, "pad": 0.02, "fraction": 0.05, "aspect": 30}
+    bar = image.axes.figure.colorbar(image, **place)
     bar.outline.set_edgecolor(theme.faint)
     bar.ax.tick_params(colors=theme.faint, labelcolor=theme.ink, labelsize=8)
     axis_label(bar.ax.yaxis, label, theme)

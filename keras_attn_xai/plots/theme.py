@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,22 @@ def diverging(theme):
     matplotlib.colors.Colormap
     """
     return LinearSegmentedColormap.from_list("signed", [theme.against, theme.page, theme.toward])
+
+
+def clear(colours, *, middle):
+    """Colours that let through what is behind them where the number is 0.
+
+    Parameters
+    ----------
+    colours : matplotlib.colors.Colormap
+    middle : float
+        Where 0 is on the scale, 0 to 1.
+
+    Returns
+    -------
+    matplotlib.colors.Colormap
+    """
+    places = np.linspace(0, 1, 256)
+    shades = colours(places)
+    shades[:, 3] = 0.9 * np.minimum(1, 1.5 * np.abs(places - middle) / max(middle, 1 - middle))
+    return ListedColormap(shades, name=f"clear {colours.name}")

@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from keras_attn_xai.alignment import align
-from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.plots.heatmap import heads_said
 from keras_attn_xai.plots.panels import one_row, require_record, single, title
+from keras_attn_xai.plots.weights import heads_said, on_keys, require_any
 from keras_attn_xai.plots.words import LINE, draw_words, set_lines, sign_legend, tints
-from keras_attn_xai.records import AttentionMap, Attribution, Explanation, Provenance
+from keras_attn_xai.records import AttentionMap, Attribution
 
 WIDTH = 9.0  # inches of a new figure
 SIZE, LEAST = 11.0, 3.0  # points
@@ -58,8 +56,7 @@ def plot_tokens(record, *, row=0, heads="mean", query="mean over unmasked", ax=N
     shown = one_row(record, row)
     signed = isinstance(shown, Attribution)
     values, words, said = _of_attribution(shown) if signed else _of_map(shown, heads, query)
-    if not len(words):
-        raise ArgumentError("Expected a row with real positions; received one that is nothing but padding.")
+    require_any(words)
     ax, placed, size, theme = _place(ax, dark, words)
     draw_words(ax, placed, tints(theme, values, signed=signed), size=size, ink=theme.ink)
     title(ax, f"{said}, largest {np.abs(values).max():.2g}", theme)
@@ -79,9 +76,7 @@ def _of_attribution(shown):
 
 def _of_map(shown, heads, query):
     """The same of a map, by the reductions of `align`."""
-    zero, none, keys = np.zeros(1), np.zeros(1, int), shown.key_labels  # no SHAP: the map's own keys are the ruler
-    empty = Attribution(np.zeros(shown.mask.shape), zero, zero, none, "output", "none", none, keys, shown.mask)
-    ruler = align(Explanation((shown,), (empty,), keys, Provenance("none")), heads=heads, query=query)
+    ruler = on_keys(shown, heads, query)
     keep = ruler.mask[0]
     words = [label for label, real in zip(ruler.labels[0], keep, strict=True) if real]
     return ruler.attention[0, keep], words, f"{shown.name}, {heads_said(ruler.heads)}, query: {ruler.query}"

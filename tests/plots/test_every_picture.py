@@ -1,0 +1,82 @@
+"""What all pictures promise: nothing global changes, nothing is written into, and the page takes the theme."""
+
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure, SubFigure
+
+from keras_attn_xai import Explanation, plots
+from keras_attn_xai.plots.theme import DARK, LIGHT
+from tests.made import explanation
+from tests.plots.made import attention_map, png
+from tests.plots.test_curves import curves
+from tests.plots.test_heatmap import interactions
+
+CHECK = SimpleNamespace(speaks="for", sentence="Both agree.")
+SHOWN = explanation(5, rows=2)
+MAP = attention_map(queries=5, keys=5)
+EXAMPLES = {
+    "plot_alignment": ((MAP,), "fig"),
+    "plot_audit": ((SimpleNamespace(verdict="partly", checks=(CHECK,), tables={}),), "fig"),
+    "plot_curves": ((curves(),), "fig"),
+    "plot_heads": ((MAP,), "fig"),
+    "plot_heatmap": ((MAP,), "ax"),
+    "plot_image": ((attention_map(keys=4), np.zeros((7, 5))), "fig"),
+    "plot_interactions": ((interactions(),), "ax"),
+    "plot_rollout": (([MAP],), "ax"),
+    "plot_scatter": ((SHOWN,), "ax"),
+    "plot_series": ((SHOWN, np.arange(5.0)), "fig"),
+    "plot_side_by_side": ((SHOWN[0],), "fig"),
+    "plot_tokens": ((SHOWN.attribution,), "ax"),
+}
+
+
+def test_every_picture_is_here():
+    assert sorted(EXAMPLES) == sorted(plots.__all__)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_nothing_global_changes_and_the_page_takes_the_theme(name):
+    import matplotlib.pyplot as plt
+
+    given, _ = EXAMPLES[name]
+    before, settings, colours = plt.get_fignums(), dict(mpl.rcParams), list(mpl.colormaps)
+    for dark in (False, True):
+        picture = getattr(plots, name)(*given, dark=dark)
+        figure = getattr(picture, "figure", None) or picture
+        assert figure.get_facecolor()[:3] == to_rgb((DARK if dark else LIGHT).page)
+        assert png(figure)[:4] == b"\x89PNG"
+    assert (plt.get_fignums(), dict(mpl.rcParams), list(mpl.colormaps)) == (before, settings, colours)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"plot_side_by_side"}))  # that one sets the size of its page
+def test_a_figure_within_a_figure_will_do(name):
+    given, kind = EXAMPLES[name]
+    whole = Figure(figsize=(9, 9))
+    part = whole.subfigures(1, 2)[1]
+    own = part if kind == "fig" else part.add_subplot()
+    picture = getattr(plots, name)(*given, **{kind: own})
+    assert picture is own
+    assert isinstance(picture if kind == "fig" else picture.figure, SubFigure)
+    assert tuple(whole.get_size_inches()) == (9, 9)
+
+
+@pytest.mark.parametrize("form", ["pdf", "svg"])
+def test_pictures_can_be_printed(form, tmp_path):
+    for name in ("plot_tokens", "plot_heads", "plot_series"):
+        given, _ = EXAMPLES[name]
+        picture = getattr(plots, name)(*given)
+        file = tmp_path / f"{name}.{form}"
+        (getattr(picture, "figure", None) or picture).savefig(file)
+        assert file.stat().st_size > 1000
+
+
+def test_what_shap_explained_can_be_drawn():
+    shap = pytest.importorskip("shap")
+    values = np.array([[0.5, -2.0, 0.25]])
+    given = shap.Explanation(values, base_values=np.array([1.0]), data=np.array([["a", "fine", "film"]]))
+    ax = plots.plot_tokens(Explanation.from_shap(given).attribution)
+    assert [text.get_text() for text in ax.texts[:3]] == ["a", "fine", "film"]

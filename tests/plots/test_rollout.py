@@ -1,0 +1,54 @@
+"""Rollout after each layer, read back as numbers."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from keras_attn_xai import plots
+from keras_attn_xai.derived import rollout
+from keras_attn_xai.errors import ArgumentError, ShapeError
+from tests.plots.made import attention_map, names_along, png
+
+
+def layers(count=3, size=5, padding=2):
+    return [attention_map(2, 3, size, size, padding=(padding, padding), name=f"mha {i}", seed=i) for i in range(count)]
+
+
+@pytest.mark.parametrize(("query", "said"), [(3, "query 3"), ("last", "last"), ("mean over unmasked",) * 2])
+def test_a_line_for_each_layer(query, said):
+    maps = layers()
+    ax = plots.plot_rollout(maps, row=1, query=query, heads="max", residual=None)
+    product, wanted = np.eye(7), []
+    for one in maps:
+        product = one.weights[1].max(0) @ product
+        product[5:] = 0
+        wanted.append({3: product[3], "last": product[4]}.get(query, product[:5].mean(0))[:5])
+    np.testing.assert_allclose(ax.images[0].get_array(), wanted)
+    assert names_along(ax.yaxis) == ["mha 0", "mha 1", "mha 2"]
+    assert names_along(ax.xaxis) == [f"k{i}" for i in range(5)]
+    assert ax.get_title(loc="left") == f"Rollout, heads: max, {said}"
+
+
+def test_the_last_line_is_the_rollout_of_all():
+    maps = layers()
+    last = plots.plot_rollout(maps, query="first", heads=2).images[0].get_array()[-1]
+    np.testing.assert_allclose(last, rollout(maps, heads=2).weights[0, 0, 0, :5])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_five_and_two_hundred(dark):
+    for size in (5, 211):
+        assert png(plots.plot_rollout(layers(2, size), dark=dark))[:4] == b"\x89PNG"
+    own = Figure().add_subplot()
+    assert plots.plot_rollout(layers(), ax=own) is own
+
+
+def test_what_cannot_be_drawn_gets_a_sentence():
+    with pytest.raises(ArgumentError, match="takes a sequence of maps"):
+        plots.plot_rollout(attention_map())
+    with pytest.raises(ShapeError, match="self-attention over the same positions"):
+        plots.plot_rollout([attention_map(queries=5, keys=7)])
+    with pytest.raises(ArgumentError, match="row must be one of 2 rows"):
+        plots.plot_rollout(layers(), row=5)
+    with pytest.raises(ArgumentError, match="query must be"):
+        plots.plot_rollout(layers(), query=7)
