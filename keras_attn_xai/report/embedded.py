@@ -13,7 +13,7 @@ from keras_attn_xai.metrics import row_agreement
 from keras_attn_xai.records import AttentionMap
 
 MANY = 8_000_000  # weights that no packing brings under a megabyte; of so many only the largest are looked at
-LARGEST = (16, 8, 5, 3, 2, 1)  # weights kept of each query, where not all fit
+LARGEST = (16, 8, 6, 5, 4, 3, 2, 1)  # weights kept of each query, where not all fit
 SHARED = 2  # "mean" and "max", the heads' choices that come first
 NO_ORDER = 999  # in the place of a Kendall tau
 

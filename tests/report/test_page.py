@@ -92,7 +92,7 @@ def test_the_longest_bar_is_the_strongest_word(tmp_path, seed, sign):
     shown = explanation(7, seed=seed)
     assert abs(shown.attribution.values).max() == (sign * shown.attribution.values).max()
     html = written(tmp_path, shown)
-    up = np.array(re.findall(r'"><i style="--s:([\d.]+)"><', html), float)
+    up = np.array(re.findall(r'<div><i style="--s:([\d.]+)"><', html), float)
     down = np.array(re.findall(r'</b><i(?: class="n")? style="--s:([\d.]+)"', html), float)
     assert up.argmax() == align(shown).attention[0].argmax()
     assert up.max() == 1
@@ -170,7 +170,7 @@ def test_weights_of_any_size_keep_their_digits(scale):
 def test_a_page_far_too_large_keeps_the_mean_and_the_maximum_of_heads(tmp_path, monkeypatch):
     monkeypatch.setattr(page_module, "LIMIT", 1)
     shown = explanation(5)
-    weights = np.random.default_rng(0).random((13, 1, 97, 3, 5))
+    weights = np.random.default_rng(0).random((7, 1, 89, 3, 5))
     maps = tuple(replace(shown.attention[0], name=f"layer{i}", weights=one) for i, one in enumerate(weights))
     html = written(tmp_path, replace(shown, attention=maps))
     assert re.search(r"this page holds .*of the heads their mean and their maximum\. The attention of all", html)
@@ -195,3 +195,11 @@ def test_a_word_in_json_is_no_markup(tmp_path):
     (text,) = json.loads(html.split('id="numbers">')[1].split("</script>")[0])
     assert text["maps"][0]["labels"] == ["</script>", "<!--", "&"]
     assert html.count("</script>") == 2
+
+
+def test_a_row_of_padding_alone_has_a_section(tmp_path):
+    shown = explanation(5, rows=2)
+    nothing = np.zeros((2, 5), bool)
+    moved = replace(shown.attribution, values=np.zeros((2, 5)), mask=nothing)
+    empty = replace(shown, attributions=(moved,), attention=(replace(shown.attention[0], mask=nothing),))
+    assert written(tmp_path, [shown, empty]).count("<section") == 4

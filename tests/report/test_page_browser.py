@@ -100,6 +100,11 @@ def titles(page, line=".looked"):
     return page.locator(f"section:visible {line} > *").evaluate_all("all => all.map(one => one.title)")
 
 
+def quoted(word):
+    """A word as sentences hold it: isolated, so that its direction stays its own."""
+    return f"“\u2068{word}\u2069”"
+
+
 def said_attention(values, digits=3):
     return [f"attention {value:.{digits}f}" for value in values]
 
@@ -143,8 +148,10 @@ def test_a_word_shows_what_it_attends_to(opened):
             strongest = shown.labels[0][row.argmax()]
             said = page.locator("#said").text_content()
             value = shown.attribution.values[0, word]
-            assert said.startswith(f"“{shown.labels[0][word]}”, word {word + 1} of 7: SHAP {value:+.3f}, attention ")
-            assert f"As a query it attends to “{strongest}” {row.max():.3f}, " in said
+            assert said.startswith(
+                f"{quoted(shown.labels[0][word])}, word {word + 1} of 7: SHAP {value:+.3f}, attention "
+            )
+            assert f"As a query it attends to {quoted(strongest)} {row.max():.3f}, " in said
             shares = page.locator(".looked > *").evaluate_all(
                 "all => all.map(one => one.style.getPropertyValue('--s'))"
             )
@@ -173,7 +180,7 @@ def test_queries_that_are_not_the_words_are_listed(opened):
     for query in range(3):
         page.locator(".queries [role=button]").nth(query).hover()
         assert titles(page) == said_attention(align(shown, query=query).attention[0])
-        assert page.locator("#said").text_content().startswith(f"The query “q{query}” attends to ")
+        assert page.locator("#said").text_content().startswith(f"The query {quoted(f'q{query}')} attends to ")
 
 
 def test_the_keyboard_alone_reaches_everything(opened):
@@ -211,7 +218,7 @@ def test_the_keyboard_alone_reaches_everything(opened):
         page.keyboard.press(key)
         assert focused() == labels[word]
         assert titles(page) == said_attention(align(shown[1], heads="max", query=word).attention[0])
-        assert page.locator("#said").text_content().startswith(f"“{labels[word]}”, word {word + 1} of 5")
+        assert page.locator("#said").text_content().startswith(f"{quoted(labels[word])}, word {word + 1} of 5")
         assert page.locator(".looked:visible [aria-pressed=true]").count() == 1
     page.keyboard.press("Escape")
     assert titles(page) == said_attention(align(shown[1], heads="max").attention[0])
@@ -238,6 +245,7 @@ def test_texts_sort_by_disagreement(opened):
     page.locator("section:visible .moved > *").nth(2).focus()
     assert page.locator("#said").text_content().endswith(".")
     assert "word 3 of 7: SHAP" in page.locator("#said").text_content()
+    assert ": SHAP " in page.locator("section:visible .ruler > *").nth(2).get_attribute("title")
 
 
 def test_hostile_words_stay_words(opened):
@@ -349,7 +357,7 @@ def test_two_in_a_notebook_react_apart(opened, policy):
     two.locator("html.live").wait_for()
     one.locator("html.live").wait_for()
     one.locator(".looked > *").nth(2).focus()
-    assert one.locator("#said").text_content().startswith(f"“{first.labels[0][2]}”, word 3 of 5")
+    assert one.locator("#said").text_content().startswith(f"{quoted(first.labels[0][2])}, word 3 of 5")
     assert two.locator("#said").text_content().startswith("Point at a word")
     two.locator("#head").select_option("1")
     assert "head 1" in two.locator("section:visible .map").text_content()

@@ -18,7 +18,9 @@
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     const planes = new Uint8Array(await new Response(stream).arrayBuffer());
     const half = planes.length / 2; // all low bytes, then all high bytes
-    return Int16Array.from({ length: half }, (_, i) => planes[i] | (planes[half + i] << 8));
+    const numbers = new Int16Array(half);
+    for (let i = 0; i < half; i++) numbers[i] = planes[i] | (planes[half + i] << 8);
+    return numbers;
   }
 
   /** A text's maps, each with its arrays: C order, heads first. */
@@ -69,8 +71,6 @@
     return { word, query: word === null ? Number(at.dataset.query) : own ? word : null };
   }
 
-  const active = () => state.pointed ?? state.held;
-
   // ---- drawing
 
   const wordsOf = (section) => [...section.querySelector(".moved").children].map((one) => one.textContent);
@@ -80,14 +80,15 @@
 
   function quoted(word) {
     const letters = Array.from(word.trim() || "blank");
-    return `“${letters.length > 40 ? letters.slice(0, 40).join("") + "…" : letters.join("")}”`;
+    const shown = letters.length > 40 ? letters.slice(0, 40).join("") + "…" : letters.join("");
+    return `“\u2068${shown}\u2069”`; // isolated: its direction is its own
   }
 
   function draw() {
     const section = sections[state.text];
     const now = chosen();
     const words = wordsOf(section);
-    const point = active();
+    const point = state.pointed ?? state.held;
     if (now) {
       const query = point?.query ?? null;
       const shown = attention(now, words.length, query);
@@ -104,7 +105,8 @@
       one.classList.toggle("pointed", at !== undefined && at === Number(one.dataset.word ?? one.dataset.query));
       if (one.hasAttribute("aria-pressed")) one.setAttribute("aria-pressed", String(one.classList.contains("pointed")));
     }
-    say(point ? sentence(now, words, point) : rest);
+    const said = point ? sentence(now, words, point) : rest;
+    if (find("said").textContent !== said) find("said").textContent = said; // said aloud again only when it changed
   }
 
   const headName = ({ map, head }) => (/^\d+$/.test(map.heads[head]) ? `head ${map.heads[head]}` : map.heads[head]);
@@ -139,10 +141,6 @@
     return parts.join(" ");
   }
 
-  function say(words) {
-    if (find("said").textContent !== words) find("said").textContent = words;
-  }
-
   // ---- the controls
 
   function fill(select, options, value) {
@@ -164,7 +162,7 @@
   function showQueries(now) {
     const section = sections[state.text];
     section.querySelector(".queries")?.remove();
-    if (!now || now.map.own || now.map.rows < 2) return;
+    if (!now || now.map.own || now.map.rows < 2) return; // one query alone is all of them together
     const line = document.createElement("p");
     line.className = "words queries";
     line.append("Queries: ");
@@ -175,19 +173,17 @@
       return [one, " "];
     }));
     section.querySelector(".looked").after(line);
-    walkable(line, "Queries of this map", true);
+    walkable(line, "Queries of this map");
   }
 
   /** One stop of the Tab key, arrow keys within. */
-  function walkable(line, name, pressed) {
+  function walkable(line, name) {
     line.setAttribute("role", "group");
     line.setAttribute("aria-label", name);
     [...line.children].forEach((one, i) => {
-      if (pressed) {
-        one.setAttribute("role", "button");
-        one.setAttribute("aria-pressed", "false");
-        if (!one.textContent.trim()) one.setAttribute("aria-label", `blank, number ${i + 1}`);
-      }
+      one.setAttribute("role", "button");
+      one.setAttribute("aria-pressed", "false");
+      if (!one.textContent.trim()) one.setAttribute("aria-label", `blank, number ${i + 1}`);
       one.tabIndex = i === 0 ? 0 : -1;
     });
   }
@@ -236,8 +232,7 @@
     items.forEach((item, place) => {
       const i = Number(item.firstChild.dataset.text);
       item.querySelector("span").textContent = texts[i].maps.length ? `tau ${signed(tau(i))}` : "no map";
-      item.firstChild.toggleAttribute("aria-current", false);
-      if (i === state.text) item.firstChild.setAttribute("aria-current", "true");
+      item.firstChild.setAttribute("aria-current", String(i === state.text));
       item.firstChild.tabIndex = i === state.text ? 0 : -1;
       if (find("list").children[place] !== item) find("list").insertBefore(item, find("list").children[place] ?? null);
     });
@@ -270,7 +265,9 @@
       for (const part of section.querySelectorAll(".looked, .moved, .ruler")) {
         [...part.children].forEach((one, i) => (one.dataset.word = i));
       }
-      walkable(line, "Words; arrow keys move between them", true);
+      walkable(line, "Words; arrow keys move between them");
+      const moved = section.querySelector(".moved").children;
+      [...section.querySelector(".ruler").children].forEach((one, i) => (one.title = `${moved[i].textContent}: ${moved[i].title}`));
       const point = (to) => ((state.pointed = to), draw());
       section.addEventListener("pointerover", (event) => point(pointOf(event.target)));
       section.addEventListener("pointerleave", () => point(null));
