@@ -71,6 +71,7 @@ def layers_of(explanation, merge, words):
     """
     positions = len(explanation.labels[0])
     found: list = [([], []) for _ in words]
+    places: dict = {}  # of a row and a mask: most maps of a row share theirs
     for one in {one.name: one for one in explanation.attention}.values():
         keys = one.mask.shape[1]
         if keys != positions:
@@ -86,7 +87,11 @@ def layers_of(explanation, merge, words):
                 found[row][1].append(f"'{one.name}' (it masks other words)")
                 continue
             pairs = np.array([_of_row(both, row, shown) for both in agreements], np.int16)
-            found[row][0].append(_layer(explanation, one, row, rulers, pairs.T.reshape(2, *rulers.shape), merge))
+            key = row, one.mask[row].tobytes()
+            if key not in places:
+                places[key] = _places(explanation, one, row, merge)[:, shown.mask[0]]
+            agreement = pairs.T.reshape(2, *rulers.shape)
+            found[row][0].append(_layer(one[row], row, rulers, agreement, places[key]))
     return found
 
 
@@ -103,7 +108,7 @@ def pack(rows, room):
     rows : list of (list of Layer, int, str)
         Each text's layers, how many words it has, and the name of the map that is shown first.
     room : int
-        Characters there are for them.
+        Bytes there are for them.
 
     Returns
     -------
@@ -111,12 +116,13 @@ def pack(rows, room):
         JSON; how many weights of each query are in it, None for all; whether single heads are.
     """
     weights = sum(layer.weights.size for layers, *_ in rows for layer in layers)
+    largest = [[_largest(layer.weights) for layer in layers] for layers, *_ in rows]
     plans = [(kept, heads) for heads in (None, SHARED) for kept in ((None, *LARGEST) if weights <= MANY else LARGEST)]
     for kept, heads in plans:
-        packed = _pack(rows, kept, heads, room)
+        packed = _pack(rows, largest, kept, heads, room)
         if packed is not None:
             return packed, kept, heads is None
-    return _pack(rows, 1, SHARED, None), 1, False
+    return _pack(rows, largest, 1, SHARED, None), 1, False
 
 
 def _rulers(explanation, one, merge):
@@ -129,27 +135,25 @@ def _rulers(explanation, one, merge):
     return found
 
 
-def _layer(explanation, one, row, rulers, agreement, merge):
+def _layer(one, row, rulers, agreement, places):
+    """``one`` is the map of this row alone; ``places`` (S, W) is where its keys stand on the ruler."""
     kept = rulers[0, 0].mask[row]
     ruler = np.array([[seen.attention[row, kept] for seen in line] for line in rulers])
-    one = one[row]
+    heads = ("mean", "max", *range(len(ruler) - 2))
     own = one.query_labels == one.key_labels
-    weights = np.stack([reduce_heads(one.dense(), heads)[0][0] for heads in ("mean", "max", *range(len(ruler) - 2))])
-    places = _places(replace(explanation, attention=())[row], one, merge)[:, kept]  # (S, W)
-    weights = weights @ places
+    weights = _on_ruler(np.stack([reduce_heads(one.dense(), choice)[0][0] for choice in heads]), places)
     if own:  # a word asks what its pieces ask, on average
-        pieces = np.maximum(places.sum(0), 1)[:, None]
-        weights = places.T @ weights / pieces
+        asked = _on_ruler(weights.swapaxes(1, 2), places).swapaxes(1, 2)
+        weights = asked / np.maximum(places.sum(0), 1)[:, None]
+        labels = ()
     else:
-        weights = weights[:, one.query_mask[0]]
-    largest = max(np.abs(ruler).max(initial=0.0), np.abs(weights).max(initial=0.0))
-    digits = _digits(largest, int(kept.sum()))
-    labels = (
-        () if own else tuple(label for label, real in zip(one.query_labels[0], one.query_mask[0], strict=True) if real)
-    )
+        real = one.query_mask[0]
+        weights = weights[:, real]
+        labels = tuple(label for label, keep in zip(one.query_labels[0], real, strict=True) if keep)
+    digits = _digits(max(np.abs(ruler).max(initial=0.0), np.abs(weights).max(initial=0.0)), int(kept.sum()))
     return Layer(
         name=one.name,
-        heads=("mean", "max", *map(str, range(len(ruler) - 2))),
+        heads=tuple(map(str, heads)),
         queries=tuple(seen.query for seen in rulers[0]),
         own=own,
         labels=labels,
@@ -160,14 +164,25 @@ def _layer(explanation, one, row, rulers, agreement, merge):
     )
 
 
-def _places(row, one, merge):
+def _on_ruler(weights, places):
+    """Weights (H, T, S) added up to the words, (H, T, W)."""
+    if (places.sum(0) == 1).all():  # each word is one key
+        return weights[:, :, places.argmax(0)]
+    return weights @ places
+
+
+def _places(explanation, one, row, merge):
     """Where each key stands on the ruler, (S, W): `align` asked about one key at a time."""
     keys = one.mask.shape[1]
-    asking = (("key",),) * keys
+    every = [row] * keys
     asked = AttentionMap(
-        one.name, np.eye(keys)[:, None, None], asking, one.key_labels * keys, mask=one.mask.repeat(keys, 0)
+        one.name,
+        np.eye(keys)[:, None, None],
+        (("key",),) * keys,
+        (one.key_labels[row],) * keys,
+        mask=one.mask[every],
     )
-    return align(replace(row[[0] * keys], attention=(asked,)), merge=merge).attention
+    return align(replace(replace(explanation, attention=())[every], attention=(asked,)), merge=merge).attention
 
 
 def _digits(largest, words):
@@ -189,15 +204,18 @@ def _of_row(agreement, row, shown):
     return NO_ORDER if np.isnan(tau) else np.rint(100 * tau), np.rint(np.nan_to_num(overlap) * compared)
 
 
-def _pack(rows, kept, heads, room):
+def _pack(rows, largest, kept, heads, room):
     """JSON of a plan, or None where it needs more than ``room``."""
     texts, used = [], 0
-    for layers, words, first in rows:
+    for (layers, words, first), of_layers in zip(rows, largest, strict=True):
+        count = words if kept is None else min(kept, words)
         maps, arrays = [], []
-        for layer in layers:
-            count = words if kept is None else min(kept, words)
-            largest, index = _largest(layer.weights[:heads], count)
-            arrays += [layer.agreement[:, :heads], layer.ruler[:heads], largest, *index]
+        for layer, (weights, index) in zip(layers, of_layers, strict=True):
+            arrays += [layer.agreement[:, :heads], layer.ruler[:heads]]
+            if count == words:
+                arrays.append(layer.weights[:heads])
+            else:
+                arrays += [weights[:heads, :, :count], index[:heads, :, :count]]
             maps.append(
                 {
                     "name": layer.name,
@@ -212,25 +230,23 @@ def _pack(rows, kept, heads, room):
             )
         default = next((i for i, layer in enumerate(layers) if layer.name == first), 0)
         texts.append({"words": words, "default": default, "maps": maps, "numbers": _squeezed(arrays)})
-        used += len(_json(texts[-1])) + 1
+        used += len(_json(texts[-1]).encode()) + 1
         if room is not None and used > room:
             return None
     return _json(texts)
 
 
-def _largest(weights, count):
-    """The ``count`` largest weights (H, T, count) and, unless that is all, a list with their places."""
-    if count == weights.shape[2]:
-        return weights, []
-    index = np.argsort(-np.abs(weights.astype(np.int32)), axis=2, kind="stable")[..., :count]
-    return np.take_along_axis(weights, index, axis=2), [index]
+def _largest(weights):
+    """Each query's largest weights, from the largest down, and where they stand: two arrays (H, T, 16 or fewer)."""
+    index = np.argsort(-np.abs(weights.astype(np.int32)), axis=2, kind="stable")[..., : LARGEST[0]]
+    return np.take_along_axis(weights, index, axis=2), index.astype(np.int16)
 
 
 def _squeezed(arrays):
     """16-bit numbers as text: all low bytes, then all high bytes (mostly zeros), deflated, base64."""
     flat = np.concatenate([np.zeros(0, np.int16), *(one.ravel().astype("<i2") for one in arrays)])
     planes = flat.astype("<i2").view(np.uint8).reshape(-1, 2).T.tobytes()
-    return base64.b64encode(zlib.compress(planes, 9)).decode()
+    return base64.b64encode(zlib.compress(planes, 6)).decode()
 
 
 def _json(given):

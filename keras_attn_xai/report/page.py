@@ -17,7 +17,7 @@ from keras_attn_xai.metrics import bootstrap_interval, row_agreement
 from keras_attn_xai.report.embedded import layers_of, pack
 from keras_attn_xai.writing import write_whole_file
 
-LIMIT = 1_000_000  # characters of a page, as long as its words alone take no more than half of them
+LIMIT = 1_000_000  # bytes of a page, as long as its words alone take no more than half of them
 SHOWN = 20  # rows of an explanation shown in a notebook
 HEIGHT = 680  # pixels of it there; its lower edge can be dragged
 
