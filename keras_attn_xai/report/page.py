@@ -14,11 +14,11 @@ from keras_attn_xai.alignment import align, merged, require_ruler
 from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import bootstrap_interval, row_agreement
-from keras_attn_xai.report.embedded import layers_of, pack
+from keras_attn_xai.report.embedded import MANY, layers_of, pack
 from keras_attn_xai.writing import write_whole_file
 
 LIMIT = 1_000_000  # bytes of a page, as long as its words alone take no more than half of them
-SHOWN = 20  # rows of an explanation shown in a notebook
+SHOWN = 20  # rows of an explanation shown in a notebook, fewer of those with millions of weights
 HEIGHT = 680  # pixels of it there; its lower edge can be dragged
 
 
@@ -81,7 +81,7 @@ def inline(explanation):
     Parameters
     ----------
     explanation : Explanation
-        Its first 20 rows are shown.
+        Its first 20 rows are shown, or as many as have 8 million weights together, so that it is there in seconds.
 
     Returns
     -------
@@ -108,9 +108,11 @@ def inline(explanation):
     '<iframe sandbox="allow-scripts'
     """
     rows = len(explanation)
-    title = "Attention beside SHAP" + (f", the first {SHOWN} of {rows} rows" if rows > SHOWN else "")
+    weights = sum(one.weights[:1].size for one in explanation.attention)
+    shown = max(1, min(SHOWN, MANY // max(1, weights)))
+    title = "Attention beside SHAP" + (f", the first {shown} of {rows} rows" if rows > shown else "")
     try:
-        page = _page(explanation[:SHOWN], None, title, None)
+        page = _page(explanation[:shown], None, title, None)
     except ArgumentError as error:
         return f"<pre>{escape(repr(explanation))}</pre><p>{escape(str(error))}</p>"
     return (

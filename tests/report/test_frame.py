@@ -8,6 +8,7 @@ import pytest
 
 from keras_attn_xai import align
 from keras_attn_xai.errors import MissingExtraError
+from keras_attn_xai.report import page as page_module
 from keras_attn_xai.report.page import SHOWN
 from tests.made import explanation
 
@@ -58,6 +59,15 @@ def test_a_notebook_gets_a_frame_that_may_run_its_script_and_nothing_else():
     assert html.count("&lt;section") == SHOWN
     assert "allow-same-origin" not in html
     assert html.count("<") == 2  # the frame's own tags: the page inside is escaped
+
+
+def test_of_rows_with_millions_of_weights_a_notebook_shows_fewer(monkeypatch):
+    monkeypatch.setattr(page_module, "MANY", 3 * 2 * 3 * 5)  # three rows of two heads, three queries, five words
+    html = explanation(5, rows=7)._repr_html_()
+    assert "the first 3 of 7 rows" in html
+    assert html.count("&lt;section") == 3
+    monkeypatch.setattr(page_module, "MANY", 1)
+    assert explanation(5, rows=7)._repr_html_().count("&lt;section") == 1
 
 
 def test_a_notebook_gets_a_sentence_where_there_is_no_page():

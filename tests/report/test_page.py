@@ -203,3 +203,11 @@ def test_a_row_of_padding_alone_has_a_section(tmp_path):
     moved = replace(shown.attribution, values=np.zeros((2, 5)), mask=nothing)
     empty = replace(shown, attributions=(moved,), attention=(replace(shown.attention[0], mask=nothing),))
     assert written(tmp_path, [shown, empty]).count("<section") == 4
+
+
+def test_queries_that_are_padding_are_not_listed():
+    shown = explanation(5)
+    cross = replace(shown.attention[0], query_mask=[[True, False, True]])
+    (((layer,), _),) = layers_of(replace(shown, attention=(cross,)), None, [align(shown)])
+    assert layer.labels == ("q0", "q2")
+    np.testing.assert_allclose(layer.weights[2:] / 1000, cross.weights[0][:, [0, 2]], atol=5.1e-4)

@@ -225,6 +225,17 @@ def test_the_keyboard_alone_reaches_everything(opened):
     assert page.locator("#said").text_content().startswith("Point at a word")
 
 
+def test_arrows_follow_a_text_that_runs_from_right_to_left(opened):
+    words = ["مرحبا", "بالعالم", "فيلم", "جميل", "جدا"]
+    page = opened(with_maps(explanation(5, labels=words), {"att": (2, 5, 5)}))
+    page.locator(".looked > *").first.focus()
+    for key, word in (("ArrowLeft", 1), ("ArrowDown", 2), ("ArrowRight", 1)):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.textContent") == words[word]
+    places = [page.locator(".looked > *").nth(i).bounding_box()["x"] for i in range(2)]
+    assert places[0] > places[1]
+
+
 def test_texts_sort_by_disagreement(opened):
     shown = with_maps(explanation(7, rows=5), {"att": (2, 7, 7)})
     page = opened([shown, explanation(7, attention=False)])
