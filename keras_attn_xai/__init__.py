@@ -11,6 +11,7 @@ _HOMES = {
     "derived": "keras_attn_xai.derived",
     "metrics": "keras_attn_xai.metrics",
     "plots": "keras_attn_xai.plots",
+    "callbacks": "keras_attn_xai.callbacks",
     "expose_attention": "keras_attn_xai.capture",
     "capture_attention": "keras_attn_xai.capture",
     "intervene": "keras_attn_xai.capture",

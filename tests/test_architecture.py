@@ -30,7 +30,7 @@ KERAS_SIDE = (
     ["explain"],
     ["export"],
 )
-BOTH_SIDES = (["auditing"], ["datasets"], ["demo"], ["cli"])  # above all the others
+BOTH_SIDES = (["auditing"], ["datasets"], ["callbacks"], ["demo"], ["cli"])  # above all the others
 LATE = {
     "records": {"to_shap", "from_shap", "to_frame", "_repr_html_"}
 }  # functions that may import our own package; cli and the door are lazy
@@ -38,8 +38,8 @@ DRAINS = {"utils", "common", "helpers", "misc", "core", "base", "types"}
 ONLY_IN = {  # an import, and the places that may have it
     "shap": {"explain.shap_bridge"},
     "matplotlib": {"plots", "report"},
-    "tensorflow": {"explain", "capture.compiled", "auditing"},
-    "keras": {"layers", "capture", "explain", "export", "auditing", "demo", "cli"},
+    "tensorflow": {"explain", "capture.compiled", "auditing", "callbacks"},
+    "keras": {"layers", "capture", "explain", "export", "auditing", "callbacks", "demo", "cli"},
     "keras.src": {"capture.seams", "layers.keras_mask"},  # one file per concern: seams, masks
 }
 
