@@ -57,7 +57,7 @@ docs: $(VENV)/check.stamp  ## Build the docs into docs/_build/html; a warning is
 wheel: $(VENV)/check.stamp  ## Build the wheel and check what is in it
 	rm -rf dist && $(RUN) build --wheel --outdir dist . > /dev/null
 	$(RUN) zipfile --list dist/*.whl > dist/contents.txt
-	for file in py.typed cli.py report/templates/report.html.j2; do grep -q "keras_attn_xai/$$file" dist/contents.txt || exit 1; done
+	for file in py.typed cli.py report/templates/report.html.j2 report/templates/report.js; do grep -q "keras_attn_xai/$$file" dist/contents.txt || exit 1; done
 	! grep -E ' (tests|docs|notebooks|benchmarks)/' dist/contents.txt
 
 contract-jax: $(VENV)/check.stamp  ## Run the layers' contract on the JAX backend
