@@ -85,8 +85,8 @@ def plot_image(
     if moved is not None:
         values = _values_of(moved, size, regions)
         panels.append(("SHAP", values, True, f"SHAP of {moved.players}", f"SHAP ({moved.unit})"))
-    side = 3.0 * size[0] / size[1]
-    fig, theme = sheet(fig, dark, (3.3 * (1 + len(panels)), min(max(side, 1.2), 7.0) + 0.5))
+    side = min(max(2.6 * size[0] / size[1], 1.0), 7.0)
+    fig, theme = sheet(fig, dark, (3.3 * (1 + len(panels)), side + 0.4))
     axes = fig.subplots(1, 1 + len(panels), squeeze=False)[0]
     _frame(axes[0], "picture", "The picture", theme).imshow(picture, interpolation="nearest")
     pale = PALE * picture.mean(2, keepdims=True) + (1 - PALE) * (0.0 if dark else 1.0)
@@ -212,6 +212,7 @@ def _of_regions(values, regions, size):
 def _frame(ax, name, said, theme):
     dress(ax, theme).set_label(name)
     ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     title(ax, said, theme)
     return ax
 

@@ -91,5 +91,5 @@ def clear(colours, *, middle):
     """
     places = np.linspace(0, 1, 256)
     shades = colours(places)
-    shades[:, 3] = 0.9 * np.minimum(1, 1.5 * np.abs(places - middle) / max(middle, 1 - middle))
+    shades[:, 3] = STRONGEST * np.minimum(1, 1.5 * np.abs(places - middle) / max(middle, 1 - middle))
     return ListedColormap(shades, name=f"clear {colours.name}")

@@ -1,5 +1,7 @@
 """One text tinted once, and the fonts and lines of all texts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -61,9 +63,13 @@ def test_every_word_of_one_to_six_hundred_stays_on_the_page(words):
     assert len(words_of(ax)) == words
     for word in words_of(ax):
         box = word.get_bbox_patch().get_window_extent()
-        assert (box.x0, box.y0) >= (ax.figure.bbox.x0, ax.figure.bbox.y0)
+        assert ax.figure.bbox.x0 <= box.x0
         assert box.x1 <= ax.figure.bbox.x1
+        assert ax.figure.bbox.y0 <= box.y0
         assert box.y1 <= ax.figure.bbox.y1
+    plain = [word.get_bbox_patch().get_window_extent() for word in words_of(ax)[1:]]
+    tops = {round(box.y0): box.y1 for box in plain}  # by line; no line runs into the one above
+    assert all(tops[low] <= above for low, above in pairwise(sorted(tops)))
 
 
 def test_on_given_axes_letters_shrink_until_the_text_fits():
@@ -105,6 +111,12 @@ def test_any_script_is_drawn_without_a_warning():
         plots.plot_heatmap(shown.attention[0]),
     ):
         assert png(picture)[:4] == b"\x89PNG"
+
+
+def test_white_space_inside_a_word_takes_one_line():
+    ax = plots.plot_tokens(explanation(3, labels=["a\nb", "\t", "c"]).attribution)
+    png(ax)
+    assert [word.get_text() for word in words_of(ax)] == ["a b", "", "c"]
 
 
 def test_a_character_no_font_has_is_a_box_or_nothing():
