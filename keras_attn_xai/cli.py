@@ -242,12 +242,12 @@ def _background(wanted, rows, data, path):
         return number, f"id {number}" if data.dtype.kind in "iu" else f"the number {number}"
     with contextlib.suppress(TypeError, ValueError):
         return float(wanted), f"the number {wanted}"
-    if wanted not in (None, "mean") and rows is None:
+    if rows is not None:
+        return rows, f"that of {len(rows)} background rows, averaged over"
+    if wanted not in (None, "mean"):
         raise ArgumentError(
             f"--background must be a token id or number, zeros, mean, or an array of {path}, not '{wanted}'."
         )
-    if wanted != "mean" and rows is not None:
-        return rows, f"that of {len(rows)} background rows, averaged over"
     if data.dtype.kind != "f":
         raise ArgumentError(
             f"The rows of {path} are {data.dtype}, and ids have no mean: give --background the id of the mask or "

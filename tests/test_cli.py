@@ -346,9 +346,10 @@ def test_audit_of_several_inputs_judges_the_positions_of_one(tmp_path, capsys):
     series_model(["y", "other"]).save(tmp_path / "model.keras")
     draw = np.random.default_rng(0)
     arrays = {name: draw.normal(size=(3, 5, 3)) for name in ("y", "other")}
-    np.savez(tmp_path / "rows.npz", **arrays, right=[0, 1, 0])
-    assert audit(tmp_path, "--labels", "right") == 2
+    np.savez(tmp_path / "rows.npz", **arrays)
+    assert audit(tmp_path) == 2  # y is an input here
     assert "takes 'y', 'other'; say with --players" in capsys.readouterr().err
+    np.savez(tmp_path / "rows.npz", **arrays, right=[0, 1, 0])
     assert audit(tmp_path, "--labels", "right", "--players", "y", "--json") == 0
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "out" / "audit.json").read_text(encoding="utf-8")

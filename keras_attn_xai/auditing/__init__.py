@@ -6,15 +6,16 @@ from keras_attn_xai.auditing.attention_tests import (
     AttentionTest,
     erasure_test,
     permutation_test,
-    randomized_copy,
     seed_variance,
     uniform_test,
-    weight_randomization,
 )
 from keras_attn_xai.auditing.battery import audit
 from keras_attn_xai.auditing.coalition_orders import attention_order, leave_one_out, random_order
+from keras_attn_xai.auditing.diagnostic import diagnostic_mlp
 from keras_attn_xai.auditing.faithfulness_table import FaithfulnessTable, faithfulness
+from keras_attn_xai.auditing.randomization import cascading_randomization, randomized_copy, weight_randomization
 from keras_attn_xai.auditing.record import Audit
+from keras_attn_xai.auditing.retraining import uniform_retrained
 
 __all__ = [
     "AttentionTest",
@@ -23,6 +24,8 @@ __all__ = [
     "adversarial_attention",
     "attention_order",
     "audit",
+    "cascading_randomization",
+    "diagnostic_mlp",
     "erasure_test",
     "faithfulness",
     "leave_one_out",
@@ -31,6 +34,7 @@ __all__ = [
     "randomized_copy",
     "robustness",
     "seed_variance",
+    "uniform_retrained",
     "uniform_test",
     "weight_randomization",
 ]

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-import keras
 import numpy as np
 
 from keras_attn_xai.auditing.coalition_orders import ranks_of
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
-from keras_attn_xai.capture.maps import capture_attention
-from keras_attn_xai.errors import ArgumentError, ModelError
+from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import Interval, bootstrap_interval, jensen_shannon, total_variation
 
 PERMUTATIONS = 100  # of Jain and Wallace
@@ -296,82 +294,6 @@ def seed_variance(build_and_fit, x, seeds=(0, 1, 2), *, map=None, tokenizer=None
         f"Divergence 0 to 0.693 over {len(seeds)} retrainings; near 0, chance in training does not move the weights.",
         seed=seed,
     )
-
-
-def weight_randomization(model, randomized, x, *, map=None, tokenizer=None, seed=0):
-    """Whether the attention changes when the model's weights are made random; what stays does not come from training.
-
-    Parameters
-    ----------
-    model : keras.Model or SwappedWeights
-    randomized : keras.Model
-        One of the same kind with random weights, as `randomized_copy` makes it.
-    x, map, tokenizer, seed
-        As in `permutation_test`.
-
-    Returns
-    -------
-    AttentionTest
-        ``divergence`` (B,) in nats, 0 to 0.693, of the attention of both; near 0, the training left no trace in it.
-
-    Raises
-    ------
-    ModelError, ArgumentError
-        As `permutation_test`.
-
-    References
-    ----------
-    Adebayo et al. 2018, "Sanity checks for saliency maps" (arXiv:1810.03292), all layers at once.
-    """
-    swapped = swapped_weights(model, x, map=map, tokenizer=tokenizer)
-    (other,) = capture_attention(randomized, swapped.data, layers=[swapped.call])
-    values = jensen_shannon(swapped.by_key(swapped.weights), swapped.by_key(other.dense()), mask=swapped.keys)
-    return found(
-        "weight randomization",
-        {"divergence": values},
-        "0 to 0.693; near 0, a model that knows nothing attends alike.",
-        seed=seed,
-    )
-
-
-def randomized_copy(model, *, seed=0):
-    """A copy of a model in which every trained array has its numbers shuffled.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Functional or Sequential, or a subclass that Keras can clone. It is not changed.
-    seed : int, default 0
-
-    Returns
-    -------
-    keras.Model
-        Its arrays are as large and spread as the model's, and know nothing.
-
-    Raises
-    ------
-    ModelError
-        Keras cannot clone it.
-
-    Examples
-    --------
-    >>> import keras, numpy as np
-    >>> from keras_attn_xai.auditing import randomized_copy
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-    >>> model.set_weights([np.array([[1.0], [2.0]])])
-    >>> np.sort(randomized_copy(model).get_weights()[0].ravel())
-    array([1., 2.], dtype=float32)
-    """
-    try:
-        copy = keras.models.clone_model(model)
-        copy.set_weights(model.get_weights())
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise ModelError(f"Keras cannot clone '{model.name}', so it cannot be made random: {error}") from None
-    draw = np.random.default_rng(seed)
-    for variable in copy.trainable_variables:
-        values = keras.ops.convert_to_numpy(variable)
-        variable.assign(draw.permutation(values.ravel()).reshape(values.shape))
-    return copy
 
 
 def swapped_weights(model, x, *, map=None, target=None, tokenizer=None):

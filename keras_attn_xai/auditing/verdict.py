@@ -34,7 +34,8 @@ def judge(numbers):
         What was measured; what was not is left out. "entropy", "difference between rows", "agreement" (Kendall tau with
         |SHAP|), "top" (same position on top), "top above chance", "faithful" (comprehensiveness less that of a random
         order, row by row), "share of the best" (that difference as a share of the best one's), "permutation",
-        "uniform", "erasure" (top less random), "adversarial", "weight randomization".
+        "uniform", "erasure" (top less random), "adversarial", "weight randomization", "seeds" (divergence between
+        trainings), "uniform retrained" and "diagnostic" (accuracy with attention less that with uniform weights).
 
     Returns
     -------
@@ -52,7 +53,7 @@ def judge(numbers):
     2. *attention does not explain this model*: its order is not seen to be more faithful than a random one (low <= 0),
        or the answer stays when the weights are shuffled and when they are made uniform (both high < 0.01).
     3. *attention can be read as an explanation here*: every check was made that "quick" makes, and all speak for it.
-       "full" adds the adversary and random weights, which must not speak against it.
+       "full" adds the adversary and random weights, and what is trained again, which must not speak against it.
     4. *partly*: everything else.
 
     For reading attention speak: the same position on top in half of the rows and more often than by chance (low > 0),
@@ -60,8 +61,11 @@ def judge(numbers):
     matter too); more faithful than a random order (low > 0); at least half of what the best order of magnitudes gains
     (mean >= 0.5, low > 0); an answer that moves when the weights are shuffled (low > 0.05); and a largest weight whose
     erasure flips more decisions than another's (low > 0). Against it speak: a tau below 0 (high <= 0), decisions
-    flipped less often (high < 0), other weights with the same answer (low > half of log 2), and the same attention from
-    a model of random weights (high < 0.005). These limits are conventions; the numbers stand beside them.
+    flipped less often (high < 0), other weights with the same answer (low > half of log 2), the same attention from a
+    model of random weights (high < 0.005), and quite other attention from another seed of training (low > half of log
+    2). Uniform weights in training, and in the model that reads each position alone, speak for reading attention where
+    they do worse (low > 0) and against it where they do better (high < 0); that they do as well says something of the
+    task, not of this model. These limits are conventions; the numbers stand beside them.
 
     Examples
     --------
@@ -151,7 +155,7 @@ def _needed(numbers):
 
 def _erasure(numbers):
     one = numbers["erasure"]
-    speaks = "for" if one.low > 0 else _against_if(one.high < 0)
+    speaks = _for_if_above(one)
     sentence = f"Erasing the largest weight flips decisions more often than erasing a random one by {_said(one)}."
     return Check("erasure", speaks, sentence)
 
@@ -170,6 +174,33 @@ def _randomization(numbers):
     return Check("weight randomization", speaks, sentence)
 
 
+def _seeds(numbers):
+    one = numbers["seeds"]
+    speaks = _against_if(one.low > OTHER)
+    sentence = f"Trained from other seeds, models attend at a divergence of {_said(one)} nats from one another."
+    return Check("seeds", speaks, sentence)
+
+
+def _retrained(numbers):
+    one = numbers["uniform retrained"]
+    sentence = f"Trained with attention, models are right more often than with uniform weights by {_said(one)}."
+    return Check("uniform retrained", _for_if_above(one), sentence)
+
+
+def _diagnostic(numbers):
+    one = numbers["diagnostic"]
+    sentence = (
+        "A model that reads each position alone is right more often with the weights of attention than with uniform "
+        f"ones by {_said(one)}."
+    )
+    return Check("diagnostic", _for_if_above(one), sentence)
+
+
+def _for_if_above(one):
+    """For where it is surely above 0, against where it is surely below."""
+    return "for" if one.low > 0 else _against_if(one.high < 0)
+
+
 def _against_if(condition):
     return "against" if condition else "neither"
 
@@ -184,5 +215,8 @@ RULES = (  # what each needs, and what it says of it
     (("erasure",), _erasure),
     (("adversarial",), _adversarial),
     (("weight randomization",), _randomization),
+    (("seeds",), _seeds),
+    (("uniform retrained",), _retrained),
+    (("diagnostic",), _diagnostic),
 )
 NEEDED = ("agreement", "faithful", "share of the best", "needed", "erasure")

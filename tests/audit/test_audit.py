@@ -100,25 +100,49 @@ def test_the_same_seed_gives_the_same_audit_and_nothing_is_printed(capfd):
     assert str(one) == str(other)
     assert one.rows == other.rows or str(one.rows) == str(other.rows)  # NaN is not NaN
     assert capfd.readouterr().out == ""
-    assert any("More than 5 rows" in one for one in one.untested)
+    assert any("More than 5 rows" in said for said in one.untested)
+    assert any("reads each position alone: these need the training, build_and_fit" in said for said in one.untested)
 
 
 def test_a_quick_audit_takes_a_hundred_rows_and_leaves_the_model_alone():
     model, _ = trained("uniform")
     before = [array.copy() for array in model.get_weights()]
     ids, labels, _ = planted_rows(103, seed=1)
-    found = audit(model, ids, labels, background=MASK)
+    found = audit(model, ids, labels, background=MASK, build_and_fit=lambda seed, change: pytest.fail("trained"))
+    assert any('reads each position alone: effort="full"' in said for said in found.untested)
     assert any("100 of 103 rows" in note for note in found.notes)
     assert all(len(test.mean._fields) == 4 and test.mean.rows == 100 for test in found.tables["tests"])
     for array, old in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(array, old)
 
 
-def test_full_adds_the_adversary_and_random_weights():
+FURTHER = ["adversarial", "weight randomization", "cascading randomization"]
+TRAINED = ["seeds", "uniform retrained", "diagnostic MLP"]
+
+
+def test_full_adds_the_adversary_random_weights_and_training(tmp_path):
+    """Three kinds of models stand for three trainings, and the training itself is stopped once."""
     model, _ = trained("hidden")
-    ids, _, _ = planted_rows(7, seed=1)
-    found = audit(model, ids, background=MASK, effort="full")
-    assert [test.name for test in found.tables["tests"]][-2:] == ["adversarial", "weight randomization"]
+    ids, labels, _ = planted_rows(7, seed=1)
+    asked = []
+
+    def build_and_fit(seed, change=None):
+        asked.append((seed, change is None))
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        own = trained("hidden" if seed == 3 else "learned")[0]
+        return own if change is None else change(own)
+
+    given = {"background": MASK, "effort": "full", "build_and_fit": build_and_fit, "checkpoint": tmp_path, "seed": 3}
+    with pytest.raises(KeyboardInterrupt):
+        audit(model, ids, labels, **given)
+    assert len(list(tmp_path.iterdir())) == 6  # five stages, and what was asked
+    found = audit(model, ids, labels, **given)
+    assert asked == [(3, True), *((seed, True) for seed in (3, 4, 5)), *((seed, False) for seed in (3, 4, 5))]
+    assert [test.name for test in found.tables["tests"]][-6:] == FURTHER + TRAINED
+    assert {"seeds", "uniform retrained", "diagnostic"} <= {check.name for check in found.checks}
+    assert not any("training" in one for one in found.untested)
+    assert all(len(test.mean) == 4 and test.mean.rows == 7 for test in found.tables["tests"])
     assert found.verdict == NO
 
 
@@ -165,6 +189,7 @@ def test_an_audit_is_a_frame():
         (1, {}, ArgumentError, "at least two rows"),
         (3, {"y": [0.5, 0.5, 1.0]}, ShapeError, "class of each of 3 rows.*float64"),
         (3, {"y": [[0, 1], [1, 0], [0, 1]]}, ShapeError, r"class of each of 3 rows.*\(3, 2\)"),
+        (3, {"build_and_fit": lambda seed: None}, ArgumentError, "build_and_fit must take a seed and a change"),
         (3, {"players": "cells", "target": 0}, ArgumentError, "players along the positions|players"),
     ],
 )

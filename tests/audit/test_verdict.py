@@ -55,10 +55,23 @@ def test_all_that_speaks_for_it_is_needed():
         ({"adversarial": around(0.2), "weight randomization": around(0.3)}, YES),
         ({"adversarial": around(0.5)}, PARTLY),
         ({"weight randomization": around(0.001, 0.001)}, PARTLY),
+        ({"seeds": around(0.2), "uniform retrained": around(0.3), "diagnostic": around(0.3)}, YES),
+        ({"uniform retrained": around(0), "diagnostic": around(0)}, YES),
+        ({"seeds": around(0.5)}, PARTLY),
+        ({"uniform retrained": around(-0.2)}, PARTLY),
+        ({"diagnostic": around(-0.2)}, PARTLY),
     ],
 )
 def test_each_rule_has_its_number(changed, expected):
     assert judge(GOOD | changed)[0] == expected
+
+
+def test_what_is_trained_again_speaks_for_it_where_uniform_weights_do_worse():
+    for name in ("uniform retrained", "diagnostic"):
+        for mean, speaks in ((0.3, "for"), (0.0, "neither"), (-0.3, "against")):
+            (check,) = judge({name: around(mean)})[1]
+            assert (check.name, check.speaks) == (name, speaks)
+            assert f"{mean:.3f} [" in check.sentence
 
 
 def test_the_numbers_are_in_the_sentences():
