@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from keras_attn_xai.errors import ShapeError
+from keras_attn_xai.plots.fonts import ending
 from keras_attn_xai.plots.heatmap import size_of
 from keras_attn_xai.plots.panels import (
     axis_label,
@@ -63,12 +64,12 @@ def plot_alignment(attention_map, steps=None, *, row=0, heads="mean", gold=None,
     seen = one_row(attention_map, row)
     weights, queries, keys, reduced = drawn_weights(seen, heads)
     real = np.ix_(np.flatnonzero(seen.query_mask[0]), np.flatnonzero(seen.mask[0]))
-    panels = [("attention", weights, False, f"{seen.name}, {heads_said(reduced)}", "attention")]
+    panels = [("attention", weights, False, f"{ending(seen.name)}, {heads_said(reduced)}", "attention")]
     if steps is not None:
         values, unit = _values_of(steps, seen, row)
         panels.append(("SHAP", values[real], True, "SHAP of each target step", f"SHAP ({unit})"))
     outlined = _outlined(gold, seen)[real]
-    width, height = size_of(*weights.shape)
+    width, height = size_of(queries, keys)
     fig, theme = sheet(fig, dark, (min(width * len(panels), 12.0), height))
     for ax, (name, matrix, signed, said, bar) in zip(
         fig.subplots(1, len(panels), squeeze=False)[0], panels, strict=True

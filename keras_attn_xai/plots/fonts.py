@@ -86,6 +86,27 @@ def short(text, most=16):
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def ending(text, most=24):
+    """The end of a text, at most ``most`` characters: where call names differ.
+
+    Parameters
+    ----------
+    text : str
+    most : int, default 24
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from keras_attn_xai.plots.fonts import ending
+    >>> ending("encoder/block_11/attention", 12)
+    '…1/attention'
+    """
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
 def _characters_of(family):
     """What a family has; nothing of one that is not installed."""
     if family in FURTHER and family not in _installed():

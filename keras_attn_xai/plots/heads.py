@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_attn_xai.derived.maps import same_rows
-from keras_attn_xai.plots.fonts import short
+from keras_attn_xai.plots.fonts import ending
 from keras_attn_xai.plots.panels import axis_label, colour_bar, draw_matrix, dress, require_row, sheet, title
 from keras_attn_xai.plots.weights import require_any
 from keras_attn_xai.records import AttentionMap
@@ -45,7 +45,7 @@ def plot_heads(maps, *, row=0, dark=False, fig=None):
     require_row(row, len(maps[0]))
     layers = [_real_weights(one[int(row)]) for one in maps]
     most = max(map(len, layers))
-    fig, theme, grid, beside = _panels(fig, dark, [short(one.name, 24) for one in maps], most)
+    fig, theme, grid, beside = _panels(fig, dark, [ending(one.name) for one in maps], most)
     largest = max(one.max() for one in layers)
     for axes, one, weights in zip(grid, maps, layers, strict=True):
         for head, ax in enumerate(axes):
@@ -57,7 +57,7 @@ def plot_heads(maps, *, row=0, dark=False, fig=None):
             ax.set(xticks=[], yticks=[])
             if one is maps[0]:
                 title(ax, f"head {head}", theme, size=8)
-        axis_label(axes[0].yaxis, short(one.name, 24), theme)
+        axis_label(axes[0].yaxis, ending(one.name), theme)
         axes[0].yaxis.label.set(rotation=0, ha="right", va="center")
     colour_bar(image, None, "attention", theme, beside=beside)
     return fig

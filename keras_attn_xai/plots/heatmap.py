@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_attn_xai.plots.fonts import ending
 from keras_attn_xai.plots.panels import (
     axis_label,
     colour_bar,
@@ -51,13 +52,13 @@ def plot_heatmap(attention_map, *, row=0, heads="mean", ax=None, dark=False):
     require_record(attention_map, (AttentionMap,), "Take one of explanation.attention.")
     seen = one_row(attention_map, row)
     weights, queries, keys, reduced = drawn_weights(seen, heads)
-    ax, theme = single(ax, dark, size_of(*weights.shape))
+    ax, theme = single(ax, dark, size_of(queries, keys))
     image = draw_matrix(ax, weights, theme)
     name_positions(ax.yaxis, queries, theme)
     name_positions(ax.xaxis, keys, theme)
     axis_label(ax.yaxis, "query", theme)
     axis_label(ax.xaxis, "key", theme)
-    title(ax, f"{seen.name}, {heads_said(reduced)}", theme)
+    title(ax, f"{ending(seen.name)}, {heads_said(reduced)}", theme)
     colour_bar(image, ax, "attention", theme)
     return ax
 
@@ -100,24 +101,27 @@ def plot_interactions(interactions, *, row=0, ax=None, dark=False):
     keep = np.flatnonzero(shown.mask[0])
     require_any(keep)
     values, labels = shown.values[0][np.ix_(keep, keep)], [shown.player_labels[0][i] for i in keep]
-    ax, theme = single(ax, dark, size_of(*values.shape))
+    ax, theme = single(ax, dark, size_of(labels, labels))
     image = draw_matrix(ax, values, theme, signed=True)
     name_positions(ax.yaxis, labels, theme)
     name_positions(ax.xaxis, labels, theme)
-    title(ax, f"Interactions of {shown.players}: half of each pair, {shown.method}", theme)
-    colour_bar(image, ax, f"SHAP interaction ({shown.unit})", theme)
+    title(ax, f"SHAP interactions of {shown.players}, {shown.method}", theme)
+    colour_bar(image, ax, f"half of each pair ({shown.unit})", theme)
     return ax
 
 
-def size_of(rows, columns):
-    """Inches of a figure for a matrix.
+def size_of(down, along):
+    """Inches of a figure for a matrix and the names at its sides.
 
     Parameters
     ----------
-    rows, columns : int
+    down, along : sequence of str
+        The names.
 
     Returns
     -------
     tuple of two floats
     """
-    return float(np.clip(2.2 + 0.32 * columns, 4.0, 9.0)), float(np.clip(1.5 + 0.32 * rows, 2.2, 8.0))
+    left, below = (0.08 * min(16, max(map(len, names), default=0)) for names in (down, along))
+    width = np.clip(1.6 + 0.32 * len(along), 3.5, 8.5) + left
+    return float(width), float(np.clip(1.0 + 0.32 * len(down), 1.6, 7.5) + below)

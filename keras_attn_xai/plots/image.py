@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from keras_attn_xai.errors import ArgumentError, ShapeError
+from keras_attn_xai.plots.fonts import ending
 from keras_attn_xai.plots.panels import colour_bar, dress, one_row, require_record, sheet, title
 from keras_attn_xai.plots.theme import clear, diverging, rising
 from keras_attn_xai.plots.weights import heads_said, on_keys
@@ -79,7 +80,7 @@ def plot_image(
         ruler = on_keys(chosen, heads, query)
         rows, columns = grid_of(chosen, grid)
         patches = ruler.attention[0, -rows * columns :].reshape(rows, columns)
-        said = f"{chosen.name}, {heads_said(ruler.heads)}"
+        said = f"{ending(chosen.name, 18)}, {heads_said(ruler.heads)}"
         panels.append(("attention", to_pixels(patches, size), False, said, f"attention, {ruler.query}"))
     moved = shown if isinstance(shown, Attribution) else getattr(shown, "attribution", None)
     if moved is not None:

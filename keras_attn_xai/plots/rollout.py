@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_attn_xai.derived import rollout
 from keras_attn_xai.derived.maps import self_attention
+from keras_attn_xai.plots.fonts import ending
 from keras_attn_xai.plots.heatmap import size_of
 from keras_attn_xai.plots.panels import (
     axis_label,
@@ -65,10 +66,14 @@ def plot_rollout(maps, *, row=0, query="mean over unmasked", residual="half", he
     keep = np.flatnonzero(shown[0].mask[0])
     require_any(keep)
     values = np.stack([one.attention[0, keep] for one in followed])
-    ax, theme = single(ax, dark, size_of(*values.shape))
+    names, keys = (
+        [f"{place} {ending(one.name, 14)}" for place, one in enumerate(shown, 1)],
+        [shown[0].key_labels[0][i] for i in keep],
+    )
+    ax, theme = single(ax, dark, size_of(names, keys))
     image = draw_matrix(ax, values, theme)
-    name_positions(ax.yaxis, [one.name for one in shown], theme)
-    name_positions(ax.xaxis, [shown[0].key_labels[0][i] for i in keep], theme)
+    name_positions(ax.yaxis, names, theme)
+    name_positions(ax.xaxis, keys, theme)
     axis_label(ax.yaxis, "after layer", theme)
     title(
         ax, f"Rollout, {heads_said(heads if isinstance(heads, str) else f'head {heads}')}, {followed[0].query}", theme

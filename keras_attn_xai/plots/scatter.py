@@ -5,7 +5,7 @@ import numpy as np
 from keras_attn_xai.alignment import Alignment, align
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import bootstrap_interval, row_agreement
-from keras_attn_xai.plots.fonts import short
+from keras_attn_xai.plots.fonts import ending
 from keras_attn_xai.plots.panels import axis_label, colour_bar, require_record, single, title
 from keras_attn_xai.plots.theme import rising
 from keras_attn_xai.plots.weights import heads_said
@@ -72,7 +72,7 @@ def plot_scatter(seen, *, ax=None, dark=False):
         _name_signs(ax, theme)
     ax.set_xlim(0, None)
     ax.set_ylim(0, 1.15 * (np.abs(moved).max() or 1.0))  # room for what the colours mean
-    axis_label(ax.xaxis, f"attention of {short(ruler.map, 40)}, {heads_said(ruler.heads)}, {ruler.query}", theme)
+    axis_label(ax.xaxis, f"attention of {ending(ruler.map)}, {heads_said(ruler.heads)}, {ruler.query}", theme)
     axis_label(ax.yaxis, f"|SHAP|{unit}", theme)
     title(ax, f"Kendall tau within a row: {_order(ruler)}", theme)
     return ax

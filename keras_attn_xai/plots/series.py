@@ -6,7 +6,7 @@ from matplotlib.dates import date2num
 
 from keras_attn_xai.alignment import Alignment, align
 from keras_attn_xai.errors import ArgumentError, ShapeError
-from keras_attn_xai.plots.fonts import legible, short
+from keras_attn_xai.plots.fonts import ending, legible, short
 from keras_attn_xai.plots.panels import axis_label, colour_bar, dress, require_record, require_row, sheet, title
 from keras_attn_xai.plots.theme import tint
 from keras_attn_xai.plots.weights import heads_said, require_any
@@ -84,7 +84,7 @@ def plot_series(seen, signal, *, times=None, names=None, row=0, dark=False, fig=
     else:
         axis_label(below.xaxis, "step" if times is None else "time", theme)
     title(
-        above, f"Attention behind the signal: {short(ruler.map, 40)}, {heads_said(ruler.heads)}, {ruler.query}", theme
+        above, f"Attention behind the signal: {ending(ruler.map, 40)}, {heads_said(ruler.heads)}, {ruler.query}", theme
     )
     _name_signs(below, theme)
     colour_bar(band, above, "attention", theme)

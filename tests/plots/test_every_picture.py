@@ -1,5 +1,6 @@
 """What all pictures promise: nothing global changes, nothing is written into, and the page takes the theme."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -62,6 +63,37 @@ def test_a_figure_within_a_figure_will_do(name):
     assert picture is own
     assert isinstance(picture if kind == "fig" else picture.figure, SubFigure)
     assert tuple(whole.get_size_inches()) == (9, 9)
+
+
+LONG = "functional_1/encoder/transformer_block_11/self_attention"
+LONG_MAP = attention_map(queries=5, keys=5, name=LONG)
+LONG_WORDS = explanation(5, rows=2, labels=["unpronounceable" * 3] * 5)
+LONG_SHOWN = replace(LONG_WORDS, attention=(replace(LONG_WORDS.attention[0], name=LONG),))
+WITH_LONG_NAMES = {
+    "plot_alignment": (LONG_MAP, [LONG_WORDS] * 5),
+    "plot_audit": EXAMPLES["plot_audit"][0],
+    "plot_curves": ([one._replace(method=f"{LONG} {one.method}") for one in curves()],),
+    "plot_heads": (LONG_MAP,),
+    "plot_heatmap": (replace(LONG_MAP, key_labels=LONG_WORDS.labels, query_labels=LONG_WORDS.labels),),
+    "plot_image": (attention_map(keys=4, name=LONG), np.zeros((7, 5))),
+    "plot_interactions": (replace(interactions(5, 0), player_labels=LONG_WORDS.labels),),
+    "plot_rollout": ([LONG_MAP] * 2,),
+    "plot_scatter": (LONG_SHOWN,),
+    "plot_series": (LONG_SHOWN, np.arange(5.0)),
+    "plot_side_by_side": (LONG_SHOWN[0],),
+    "plot_tokens": (LONG_SHOWN.attention[0],),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_nothing_is_cut_off_at_the_edge_of_the_page(name):
+    picture = getattr(plots, name)(*WITH_LONG_NAMES[name])
+    figure = getattr(picture, "figure", None) or picture
+    png(figure)  # settles the layout
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(drawn.x0, drawn.y0) >= -0.02
+    assert drawn.x1 <= width + 0.02
+    assert drawn.y1 <= height + 0.02
 
 
 @pytest.mark.parametrize("form", ["pdf", "svg"])

@@ -24,7 +24,7 @@ def test_a_line_for_each_layer(query, said):
         product[5:] = 0
         wanted.append({3: product[3], "last": product[4]}.get(query, product[:5].mean(0))[:5])
     np.testing.assert_allclose(ax.images[0].get_array(), wanted)
-    assert names_along(ax.yaxis) == ["mha 0", "mha 1", "mha 2"]
+    assert names_along(ax.yaxis) == ["1 mha 0", "2 mha 1", "3 mha 2"]
     assert names_along(ax.xaxis) == [f"k{i}" for i in range(5)]
     assert ax.get_title(loc="left") == f"Rollout, heads: max, {said}"
 
