@@ -19,7 +19,7 @@ from keras_attn_xai.writing import write_whole_file
 
 LIMIT = 1_000_000  # bytes of a page, as long as its words alone take no more than half of them
 SHOWN = 20  # rows of an explanation shown in a notebook, fewer of those with millions of weights
-HEIGHT = 680  # pixels of it there; its lower edge can be dragged
+HEIGHT = 720  # pixels of it there; its lower edge can be dragged
 
 
 def write_report(explanations, path, *, class_names=None, title="Attention beside SHAP", merge=None):
@@ -112,7 +112,7 @@ def inline(explanation):
     shown = max(1, min(SHOWN, MANY // max(1, weights)))
     title = "Attention beside SHAP" + (f", the first {shown} of {rows} rows" if rows > shown else "")
     try:
-        page = _page(explanation[:shown], None, title, None)
+        page = _page(explanation[:shown], None, title, None, folded=True)
     except ArgumentError as error:
         return f"<pre>{escape(repr(explanation))}</pre><p>{escape(str(error))}</p>"
     return (
@@ -122,7 +122,7 @@ def inline(explanation):
     )
 
 
-def _page(explanations, class_names, title, merge):
+def _page(explanations, class_names, title, merge, *, folded=False):
     explanations = [explanations] if hasattr(explanations, "attributions") else list(explanations)
     texts = [one for explanation in explanations for one in _texts(explanation, class_names, merge)]
     if not texts:
@@ -130,6 +130,7 @@ def _page(explanations, class_names, title, merge):
     script = _environment().loader.get_source(_environment(), "report.js")[0]
     given = {
         "title": title,
+        "folded": folded,  # how to read it, where there is little room
         "texts": texts,
         "summary": _summary(texts),
         "provenance": list(dict.fromkeys(_origin(one) for one in explanations)),
