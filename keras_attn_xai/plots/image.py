@@ -201,7 +201,7 @@ def _values_of(moved, size, regions):
 
 def _of_regions(values, regions, size):
     """The number of each pixel's group, 0 where it has none."""
-    groups = np.unique(regions[regions >= 0]) if regions.dtype.kind in "iu" else []
+    groups = np.unique(regions[regions >= 0]) if regions.dtype.kind in "iu" else np.zeros(0)
     if regions.shape != size or len(groups) != len(values):
         raise ShapeError(
             f"regions must be integers {size} with {len(values)} groups, one a value; received {regions.dtype} "

@@ -69,12 +69,13 @@ def test_where_the_number_is_0_the_picture_shows():
 
 def test_regions_and_channels():
     regions = np.full((11, 13), -1)
-    regions[:2, :3], regions[5:, 7:] = 3, 0
-    groups = moved((2,), players="groups")
+    regions[:2, :3], regions[5:, 7:], regions[4, 0] = 3, 0, 7
+    groups = moved((3,), players="groups")
     found = panels(plots.plot_image(groups, PICTURE, regions=regions, row=1))
     drawn = found["SHAP"].images[1].get_array()
     assert set(drawn[:2, :3].ravel()) == {groups.values[1, 1]}
     assert set(drawn[5:, 7:].ravel()) == {groups.values[1, 0]}
+    assert drawn[4, 0] == groups.values[1, 2]
     assert drawn[3, 0] == 0
     cells = moved((11, 13, 3), players="cells")
     np.testing.assert_allclose(
