@@ -105,7 +105,7 @@ class Checkpoint:
         arrays: dict[str, np.ndarray] = {}
         with whole_folder(place, ours=STAGE) as fresh:
             described = _described(made, "stage", arrays, fresh)
-            np.savez_compressed(fresh / ARRAYS, **arrays)
+            np.savez_compressed(fresh / ARRAYS, **arrays)  # type: ignore[arg-type]
             (fresh / STAGE).write_text(json.dumps(described, ensure_ascii=False) + "\n", encoding="utf-8")
         return made
 

@@ -139,7 +139,7 @@ def cascading_randomization(model, x, *, map=None, tokenizer=None, seed=0):
 
 def _divergence(swapped, randomized):
     """Of the attention of both models on the same rows (B,)."""
-    (other,) = capture_attention(randomized, swapped.data, layers=[swapped.call])
+    (other,) = capture_attention(randomized, swapped.data, layers=[swapped.call], progress=False)
     return jensen_shannon(swapped.by_key(swapped.weights), swapped.by_key(other.dense()), mask=swapped.keys)
 
 
