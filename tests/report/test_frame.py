@@ -58,6 +58,7 @@ def test_a_notebook_gets_a_frame_that_may_run_its_script_and_nothing_else():
     assert html.startswith('<iframe sandbox="allow-scripts" title="Attention beside SHAP, the first 20 of 21 rows"')
     assert html.count("&lt;section") == SHOWN
     assert "allow-same-origin" not in html
+    assert html.endswith(">Trust this notebook to see the attention and the SHAP values of its texts here.</iframe>")
     assert html.count("<") == 2  # the frame's own tags: the page inside is escaped
 
 

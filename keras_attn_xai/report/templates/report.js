@@ -151,7 +151,7 @@
   function fillControls() {
     const now = chosen();
     const same = (list) => list.map((one) => [one, one]);
-    fill(controls.map, now ? same(texts[state.text].maps.map((one) => one.name)) : [["", "no attention map"]], now?.map.name);
+    fill(controls.map, now ? same(texts[state.text].maps.map((one) => one.name)) : [["", "none"]], now?.map.name);
     const heads = now ? now.map.heads.map((one) => [one, /^\d+$/.test(one) ? `head ${one}` : `${one} of heads`]) : [["", "none"]];
     fill(controls.head, heads, now?.map.heads[now.head]);
     fill(controls.queries, now ? same(now.map.queries) : [["", "none"]], now?.map.queries[now.queries]);
