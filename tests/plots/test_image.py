@@ -99,11 +99,10 @@ def test_pictures_of_any_numbers(image, wanted):
     png(figure)
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_sizes(dark):
-    for size in (4, 224):
-        figure = plots.plot_image(moved((4, 4)), np.zeros((size, 2 * size)), dark=dark)
-        assert png(figure)[:4] == b"\x89PNG"
+@pytest.mark.parametrize(("size", "dark"), [(4, False), (224, True)])
+def test_sizes(size, dark):
+    figure = plots.plot_image(moved((4, 4)), np.zeros((size, 2 * size)), dark=dark)
+    assert png(figure)[:4] == b"\x89PNG"
     own = Figure()
     assert plots.plot_image(moved((4, 4)), PICTURE, fig=own) is own
 

@@ -35,10 +35,9 @@ def test_the_last_line_is_the_rollout_of_all():
     np.testing.assert_allclose(last, rollout(maps, heads=2).weights[0, 0, 0, :5])
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_five_and_two_hundred(dark):
-    for size in (5, 211):
-        assert png(plots.plot_rollout(layers(2, size), dark=dark))[:4] == b"\x89PNG"
+@pytest.mark.parametrize(("size", "dark"), [(5, False), (211, True)])
+def test_five_and_two_hundred(size, dark):
+    assert png(plots.plot_rollout(layers(2, size), dark=dark))[:4] == b"\x89PNG"
     own = Figure().add_subplot()
     assert plots.plot_rollout(layers(), ax=own) is own
 

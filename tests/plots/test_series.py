@@ -63,8 +63,7 @@ def test_names_and_many_features():
     assert plots.plot_series(explanation(7), np.zeros(7)).axes[0].get_legend() is None
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("steps", [1, 5, 211])
+@pytest.mark.parametrize(("steps", "dark"), [(1, False), (5, False), (211, True)])
 def test_sizes(steps, dark):
     signal = np.cumsum(np.ones((steps, 2)), axis=0)
     signal[steps // 2] = np.nan  # a gap is drawn as one
