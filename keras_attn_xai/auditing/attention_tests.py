@@ -11,6 +11,8 @@ import numpy as np
 
 from keras_attn_xai.auditing.coalition_orders import ranks_of
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
+from keras_attn_xai.capture.locate import attention_layers
+from keras_attn_xai.capture.view import opened
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import Interval, bootstrap_interval, jensen_shannon, total_variation
 
@@ -253,8 +255,10 @@ def seed_variance(build_and_fit, x, seeds=(0, 1, 2), *, map=None, tokenizer=None
     ----------
     build_and_fit : callable
         ``build_and_fit(seed)`` gives a trained keras.Model.
-    x, map, tokenizer, seed
+    x, tokenizer, seed
         As in `permutation_test`.
+    map : str, optional
+        As in `permutation_test`, its name in the first model; in the others the call at the same place is meant.
     seeds : sequence of int, default (0, 1, 2)
         At least two.
 
@@ -278,11 +282,13 @@ def seed_variance(build_and_fit, x, seeds=(0, 1, 2), *, map=None, tokenizer=None
     """
     if len(set(seeds)) < 2:
         raise ArgumentError(f"seeds must be at least two different ones; received {seeds!r}.")
-    looked: list[np.ndarray] = []
-    for one in seeds:
-        swapped = SwappedWeights(build_and_fit(one), x, call=map, tokenizer=tokenizer)
+    models = [build_and_fit(one) for one in seeds]
+    first = SwappedWeights(models[0], x, call=map, tokenizer=tokenizer)
+    keys, looked = first.keys, [first.by_key(first.weights)]
+    for model in models[1:]:
+        call = same_call(first.call, models[0], model)
+        swapped = SwappedWeights(model, x, call=call, tokenizer=tokenizer)
         looked.append(swapped.by_key(swapped.weights))
-    keys = swapped.keys
     pairs = list(combinations(looked, 2))
     tops = [np.where(keys, one, -1.0).argmax(1) == np.where(keys, other, -1.0).argmax(1) for one, other in pairs]
     return found(
@@ -294,6 +300,48 @@ def seed_variance(build_and_fit, x, seeds=(0, 1, 2), *, map=None, tokenizer=None
         f"Divergence 0 to 0.693 over {len(seeds)} retrainings; near 0, chance in training does not move the weights.",
         seed=seed,
     )
+
+
+def same_call(call, model, other):
+    """The name that an attention call of one model has in another of the same kind, whose layers Keras named anew.
+
+    Parameters
+    ----------
+    call : str
+        Of ``model``.
+    model, other : keras.Model
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ModelError
+        No model, or one without attention.
+    ArgumentError
+        Another number of attention layers.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from keras_attn_xai.auditing.attention_tests import same_call
+    >>> from keras_attn_xai.layers import AttentionPooling
+    >>> one, other = (
+    ...     keras.Sequential([keras.Input((3, 2)), AttentionPooling(return_weights=False, name=name)])
+    ...     for name in ("pool", "pool_1")
+    ... )
+    >>> same_call("pool", one, other)
+    'pool_1'
+    """
+    layer, mark, nth = call.partition("#")
+    here, there = ([name for name, _ in attention_layers(opened(one, "An audit")[0])] for one in (model, other))
+    if len(here) != len(there):
+        raise ArgumentError(
+            f"The models must be built alike; '{model.name}' has {len(here)} attention layers ({', '.join(here)}), and "
+            f"'{other.name}' has {len(there)} ({', '.join(there)})."
+        )
+    return there[here.index(layer)] + mark + nth if layer in here else call
 
 
 def swapped_weights(model, x, *, map=None, target=None, tokenizer=None):

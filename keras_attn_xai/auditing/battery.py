@@ -7,7 +7,13 @@ from tqdm import tqdm
 
 from keras_attn_xai.alignment import align
 from keras_attn_xai.auditing.adversarial import adversarial_attention
-from keras_attn_xai.auditing.attention_tests import erasure_test, permutation_test, seed_variance, uniform_test
+from keras_attn_xai.auditing.attention_tests import (
+    erasure_test,
+    permutation_test,
+    same_call,
+    seed_variance,
+    uniform_test,
+)
 from keras_attn_xai.auditing.checkpoint import Checkpoint, Stage
 from keras_attn_xai.auditing.coalition_orders import leave_one_out, random_order
 from keras_attn_xai.auditing.diagnostic import compared, guided
@@ -225,7 +231,9 @@ class _Battery:
 
     def train_again(self):
         """Models of other seeds, and with uniform weights."""
-        trained, given = cache(self._build_and_fit), self._where
+        trained = cache(self._build_and_fit)
+        call = same_call(self._seen.map, self._model, trained(self._trainings[0]))
+        given = self._where | {"map": call}
 
         def build(seed, change=None):
             """A model, trained once for each seed without a change."""

@@ -8,7 +8,7 @@ import inspect
 import keras
 import numpy as np
 
-from keras_attn_xai.auditing.attention_tests import AttentionTest
+from keras_attn_xai.auditing.attention_tests import AttentionTest, same_call
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
 from keras_attn_xai.capture.changes import Uniform
 from keras_attn_xai.capture.intervene import intervene
@@ -35,7 +35,7 @@ def uniform_retrained(build_and_fit, x, y, seeds=(0, 1, 2), *, map=None, tokeniz
     seeds : sequence of int, default (0, 1, 2)
         At least two; each is trained with both.
     map, tokenizer, seed
-        As in `permutation_test`.
+        As in `seed_variance`.
 
     Returns
     -------
@@ -79,12 +79,16 @@ def uniform_retrained(build_and_fit, x, y, seeds=(0, 1, 2), *, map=None, tokeniz
     """
     require_seeds(seeds)
     require_change(build_and_fit)
-    trained, even = [], []
+    trained, even, first = [], [], None
     for one in seeds:
-        own = SwappedWeights(build_and_fit(one), x, call=map, tokenizer=tokenizer)
-        map, y = own.call, classes(y, len(own))
+        model = build_and_fit(one)
+        call = map if first is None else same_call(map, first, model)
+        own = SwappedWeights(model, x, call=call, tokenizer=tokenizer)
+        if first is None:
+            first, map, y = model, own.call, classes(y, len(own))
         trained.append(own.probabilities)
-        even.append(_even(build_and_fit(one, evened(map)), x, map, tokenizer).probabilities)
+        flat_model = build_and_fit(one, evened(map, first))
+        even.append(_even(flat_model, x, same_call(map, first, flat_model), tokenizer).probabilities)
     right, flat = (np.array([said.argmax(1) == y for said in models], float) for models in (trained, even))
     apart = [total_variation(one, other) for i, one in enumerate(trained) for other in trained[:i]]
     return found_over_trainings(
@@ -102,19 +106,21 @@ def uniform_retrained(build_and_fit, x, y, seeds=(0, 1, 2), *, map=None, tokeniz
     )
 
 
-def evened(call):
+def evened(call, like):
     """A change of a model for ``build_and_fit``: a call with uniform weights, which training cannot move.
 
     Parameters
     ----------
     call : str
+    like : keras.Model
+        In which the call has this name; in the changed one it is the call at the same place.
 
     Returns
     -------
     callable
         From keras.Model to keras.Model.
     """
-    return lambda model: intervene(model, {call: Frozen()})
+    return lambda model: intervene(model, {same_call(call, like, model): Frozen()})
 
 
 @keras.saving.register_keras_serializable(package="keras_attn_xai")

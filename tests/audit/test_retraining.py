@@ -6,7 +6,13 @@ import pytest
 from keras import layers
 
 from keras_attn_xai import intervene
-from keras_attn_xai.auditing import cascading_randomization, diagnostic_mlp, randomized_copy, uniform_retrained
+from keras_attn_xai.auditing import (
+    cascading_randomization,
+    diagnostic_mlp,
+    randomized_copy,
+    seed_variance,
+    uniform_retrained,
+)
 from keras_attn_xai.auditing.diagnostic import KINDS, guided
 from keras_attn_xai.auditing.retraining import crossed_interval, evened
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
@@ -84,7 +90,7 @@ def test_what_is_trained_is_frozen_at_uniform_and_says_nothing(recwarn):
     model, _ = reader("learned")
     before = [keras.ops.convert_to_numpy(one) for one in model.get_layer("pool").trainable_variables]
     model.compile(keras.optimizers.Adam(1.0), "sparse_categorical_crossentropy")
-    view = evened("pool")(model)
+    view = evened("pool", model)(model)
     view.compile(keras.optimizers.Adam(1.0), "sparse_categorical_crossentropy")
     ids, labels, _ = planted_rows(29, seed=1)
     same = intervene(model, {"pool": uniform()})
@@ -93,6 +99,35 @@ def test_what_is_trained_is_frozen_at_uniform_and_says_nothing(recwarn):
     assert not [one for one in recwarn if "Gradients do not exist" in str(one.message)]
     for variable, old in zip(model.get_layer("pool").trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, old)
+
+
+def test_calls_are_found_again_under_the_names_keras_gives_next():
+    """Three trainings of layers without names of their own."""
+
+    def build(seed, change=None):
+        keras.utils.set_random_seed(seed)
+        x = keras.Input((7, F))
+        y = layers.MultiHeadAttention(2, 3)(x, x)
+        y = layers.MultiHeadAttention(2, 3)(y, y)
+        model = keras.Model(x, layers.Dense(C, activation="softmax")(layers.Flatten()(y)))
+        return model if change is None else change(model)
+
+    first, x = build(0), np.random.default_rng(0).normal(size=(3, 7, F)).astype("float32")
+    lower = first.layers[1].name  # of the two calls, the one no default would take
+
+    def named(seed, change=None):
+        return first if seed == 0 and change is None else build(seed, change)
+
+    assert build(1).layers[1].name != lower
+    test = uniform_retrained(named, x, [0, 1, 1], (0, 1), map=lower)
+    assert test.values["distance"].min() > 0
+    apart = seed_variance(named, x, (0, 1), map=lower)
+    one, other = SwappedWeights(first, x, call=lower), build(1)
+    second = SwappedWeights(other, x, call=other.layers[1].name)
+    expected = jensen_shannon(one.by_key(one.weights), second.by_key(second.weights))
+    np.testing.assert_allclose(apart.values["divergence"], expected, atol=1e-6)
+    with pytest.raises(ArgumentError, match=r"built alike.* 2 attention layers .* has 1"):
+        seed_variance([first, marking()].__getitem__, x, (0, 1))
 
 
 def test_intervals_hold_the_chance_of_training_too():
