@@ -174,13 +174,13 @@ def test_layers_are_made_random_from_the_top():
     own = SwappedWeights(model, ids)
     copy, draw = randomized_copy(model, seed=7), np.random.default_rng(7)
     copy.set_weights(before)
-    for name in ("answer", "pool"):
+    for name in ("answer", "pool", "embedding"):  # one stays random while the next becomes so
         for variable in copy.get_layer(name).trainable_variables:
             values = keras.ops.convert_to_numpy(variable)
             variable.assign(draw.permutation(values.ravel()).reshape(values.shape))
-    other = SwappedWeights(copy, ids)
-    expected = jensen_shannon(own.by_key(own.weights), other.by_key(other.weights), mask=own.keys)
-    np.testing.assert_allclose(test.values["down to pool"], expected, atol=1e-6)
+        other = SwappedWeights(copy, ids)
+        expected = jensen_shannon(own.by_key(own.weights), other.by_key(other.weights), mask=own.keys)
+        np.testing.assert_allclose(test.values[f"down to {name}"], expected, atol=1e-6)
     assert test.mean.low > 0.1
     assert test.mean == test.intervals["down to embedding"]
     for array, old in zip(model.get_weights(), before, strict=True):
