@@ -9,7 +9,7 @@ RUN = $(BIN)/python -m
 PARALLEL = -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest check format lint types docstrings docs wheel contract-jax test-backends notebooks pretrained bench clean
+.PHONY: help demo test test-oldest check format lint types docstrings docs wheel contract-jax test-backends notebooks pretrained gallery bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -77,6 +77,9 @@ pretrained: $(VENV)/test.stamp  ## Install a pretrained model and KerasHub, and 
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/constraints.txt  # nothing that is here moves
 	$(BIN)/python -m pip install --quiet safetensors tokenizers keras-hub==0.32.0 --constraint $(VENV)/constraints.txt
 	$(RUN) pytest tests/capture/test_pretrained.py tests/capture/test_keras_hub.py tests/explain/test_pretrained.py
+
+gallery: $(VENV)/test.stamp  ## Train four small models and make the pictures of the docs' gallery again
+	$(BIN)/python docs/gallery/make_gallery.py
 
 bench: $(VENV)/test.stamp  ## Run the benchmarks: ratios measured side by side
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

@@ -4,6 +4,7 @@ import csv
 import io
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -112,7 +113,7 @@ class AttentionCallback(_AttentionLogger):
             )
         super().__init__(x, background=background, target=target, tokenizer=tokenizer, every=every)
         self._log_dir, self._images, self._class_names = Path(log_dir) / "attention", images, class_names
-        self._writer = None
+        self._writer: Any = None
 
     def on_train_begin(self, logs=None):
         """Look once, then open the log."""

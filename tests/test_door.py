@@ -54,7 +54,7 @@ for name in {submodules!r}:
     importlib.import_module(name)
 print(json.dumps([name for name in keras_attn_xai.__all__ if inspect.ismodule(getattr(keras_attn_xai, name))]))
 """
-    assert fresh(code) == ["layers", "derived", "metrics", "plots"]
+    assert fresh(code) == ["layers", "derived", "metrics", "plots", "callbacks"]
 
 
 def test_no_submodule_hides_a_public_name():

@@ -50,8 +50,8 @@ def robustness(
         "moved at random", "moved against attention" (gradient ascent on the divergence of the weights) and, for token
         ids, "other words" (one word in ten, at least one, replaced by near ones, the choice that moves attention
         most). Each has, in nats from 0 to 0.693, the Jensen-Shannon divergence ``attention`` (B,) of the weights on
-        the ruler and ``SHAP`` (B,) of the shares of |SHAP|, before and after, and ``distance`` (B,), how far the answer
-        moved, in total variation. A row in which nothing was found that keeps its answer counts as unmoved.
+        the ruler and ``SHAP`` (B,) of the shares of SHAP's sizes, before and after, and ``distance`` (B,), how far the
+        answer moved, in total variation. A row in which nothing was found that keeps its answer counts as unmoved.
 
     Raises
     ------

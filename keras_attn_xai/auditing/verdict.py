@@ -32,8 +32,8 @@ def judge(numbers):
     ----------
     numbers : dict of str to Interval
         What was measured; what was not is left out. "entropy", "difference between rows", "agreement" (Kendall tau with
-        |SHAP|), "top" (same position on top), "top above chance", "faithful" (comprehensiveness less that of a random
-        order, row by row), "share of the best" (that difference as a share of the best one's), "permutation",
+        sizes of SHAP), "top" (same position on top), "top above chance", "faithful" (comprehensiveness less that of a
+        random order, row by row), "share of the best" (that difference as a share of the best one's), "permutation",
         "uniform", "erasure" (top less random), "adversarial", "weight randomization", "seeds" (divergence between
         trainings), "uniform retrained" and "diagnostic" (accuracy with attention less that with uniform weights).
 
@@ -48,8 +48,8 @@ def judge(numbers):
     In this order, with ``low`` and ``high`` the ends of 95 % intervals:
 
     1. *nothing can be read*: the weights are uniform (entropy low > 0.99), or the same whatever the row (difference
-       high < 0.005), or their order is that of chance: the intervals of Kendall tau with |SHAP|, of the same position
-       on top above chance, and of comprehensiveness above a random order all hold 0.
+       high < 0.005), or their order is that of chance: the intervals of Kendall tau with sizes of SHAP, of the same
+       position on top above chance, and of comprehensiveness above a random order all hold 0.
     2. *attention does not explain this model*: its order is not seen to be more faithful than a random one (low <= 0),
        or the answer stays when the weights are shuffled and when they are made uniform (both high < 0.01).
     3. *attention can be read as an explanation here*: every check was made that "quick" makes, and all speak for it.
