@@ -18,6 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attn_xai.explain.deep import Deep, ExpectedGradients
+from keras_attn_xai.explain.deep.engine import DEFAULT_PAIRS
+from keras_attn_xai.explain.deep.rows import most_at_once
 
 WIDTH, HEADS, SEED = 64, 4, 0
 
@@ -62,8 +64,9 @@ def measure_block(length=20, count=256, references=4):
         y = model(one)[:, 1]
         return y, tf.gradients(y, one)[0]
 
-    batch = tf.constant(rows(engine.batch_size, length))
-    plain = seconds(lambda: forward_backward(batch)[1].numpy()) / engine.batch_size
+    size = most_at_once([x], DEFAULT_PAIRS)
+    batch = tf.constant(rows(size, length))
+    plain = seconds(lambda: forward_backward(batch)[1].numpy()) / size
     ours = seconds(lambda: engine(x, r)) / (count * references)
     print(
         f"  ms per row and background row: {1e3 * ours:.3f}; of a forward and backward pass {1e3 * plain:.3f}; "

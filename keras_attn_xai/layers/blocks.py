@@ -1,8 +1,12 @@
 """Work done for a few queries at a time, so that what is large for all of them is never held at once."""
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import keras
 from keras import ops
 
+_whole = ContextVar("whole", default=False)
 BLOCK_ELEMENTS = 2**20  # of the largest tensor inside a block; 4 MB of float32 stay near the processor
 
 
@@ -31,6 +35,16 @@ def block_length(positions, elements_per_query):
         return max(1, min(positions, BLOCK_ELEMENTS // max(1, elements_per_query)))
     fitting = BLOCK_ELEMENTS // ops.maximum(1, elements_per_query)
     return ops.maximum(1, ops.minimum(positions, fitting))
+
+
+@contextmanager
+def one_block():
+    """As long as this is open, all queries make one block, without a loop: for what follows single operations."""
+    before = _whole.set(True)
+    try:
+        yield
+    finally:
+        _whole.reset(before)
 
 
 def map_query_blocks(function, arrays, constants, *, block, variables=()):
@@ -63,6 +77,8 @@ def map_query_blocks(function, arrays, constants, *, block, variables=()):
     >>> np.array(map_query_blocks(lambda blocks, y: blocks[0] * y, (x,), (2.0,), block=2)).tolist()
     [[[0.0, 2.0], [4.0, 6.0], [8.0, 10.0]]]
     """
+    if _whole.get():
+        return function(arrays, *constants)
     positions = ops.shape(arrays[0])[-2]
     count = (positions + block - 1) // block
     cut = tuple(_cut(array, count, block, positions) for array in arrays)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from keras_attn_xai.capture.locate import all_layers
+from keras_attn_xai.layers import BahdanauAttention
 from tests.explain.enumeration import shapley_values
 
 B, R, H, C, T, D, S, V = 3, 2, 3, 3, 5, 7, 4, 31  # rows, background, heads, classes, steps, features, memory, words
@@ -499,3 +500,14 @@ def masking_gru():
     found = sequence(lambda x: layers.GRU(5)(layers.Masking(-1.0)(x)))
     found.inputs[0, 3:] = -1
     return found
+
+
+@kind
+def additive_of_any_length():
+    """Our layer, which attends block by block where it does not know how many queries there are."""
+    ids = keras.Input((None,), dtype="int32")
+    context, _ = BahdanauAttention(5)(layers.Embedding(V, D, mask_zero=True)(ids))
+    model = keras.Model(ids, layers.Dense(C)(layers.GlobalAveragePooling1D()(context)))
+    rows = words(B)
+    rows[0, 3:] = 0
+    return Case(model, logit, rows, words(R, seed=1), [along((T,))])

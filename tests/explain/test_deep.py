@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
 from keras_attn_xai.explain.deep import Deep, ExpectedGradients, preflight
+from keras_attn_xai.explain.deep.rows import most_at_once
 from tests.explain.kinds import KINDS, Case, along, draw, logit, pooled, words
 
 HALF = {"mixed_precision": 2e-2, "half_precision": 1e-2}  # explained in float32, run in half
@@ -33,7 +34,15 @@ def test_deep_adds_up_on_every_kind(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["dict_inputs", "encoder_block", "lstm_silu", "any_length_with_masks", "mixed_precision", *NOT_SMOOTH],
+    [
+        "additive_of_any_length",
+        "dict_inputs",
+        "encoder_block",
+        "lstm_silu",
+        "any_length_with_masks",
+        "mixed_precision",
+        *NOT_SMOOTH,
+    ],
 )
 def test_expected_gradients_add_up(name):
     case = KINDS[name]()
@@ -393,3 +402,11 @@ def test_a_second_graph_is_made_only_when_rounding_needs_it():
     engine = Deep(lambda x: x[:, 0] + tf.gather([0.0, 1.0, 5.0], tf.argmax(x, 1)))
     assert engine(np.float32([[1, 2, 4]]), np.float32([[2, 0, 0]])).relative_gap[0] > 1e-5
     assert not engine._traces["float64"]  # nothing passes: its gap is another one
+
+
+def test_long_rows_are_taken_a_few_at_a_time():
+    short, long = np.zeros((2, 40, 3)), np.zeros((2, 600), "int32")
+    assert most_at_once([short], 256) == 256
+    assert most_at_once([short, long], 256) == 2**22 // 600**2
+    assert most_at_once([np.zeros((2, 9_000_000))], 256) == 256  # features, which no attention pairs
+    assert most_at_once([np.zeros((2, 9000, 1))], 256) == 1

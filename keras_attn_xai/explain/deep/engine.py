@@ -14,6 +14,7 @@ from keras_attn_xai.explain.deep.rows import (
     beside,
     in_parts,
     kept_signature,
+    most_at_once,
     packed,
     sums_over_references,
     times_distance,
@@ -42,8 +43,8 @@ class Deep:
     precision : {"auto", "float32", "float64"}
         What is computed in, at least. "auto" is float32, and float64 for the rows whose relative gap is then
         above 1e-5; a second graph is made when there are such rows.
-    batch_size : int, default 256
-        Most pairs of a row and a reference at once.
+    batch_size : int, optional
+        Most pairs of a row and a reference at once; by default 256, fewer of rows longer than 128 positions.
 
     Notes
     -----
@@ -72,7 +73,7 @@ class Deep:
     ([[4.0, 2.0]], [0.0], [6.0])
     """
 
-    def __init__(self, function, *, layers=(), softmax="closed form", precision="auto", batch_size=DEFAULT_PAIRS):
+    def __init__(self, function, *, layers=(), softmax="closed form", precision="auto", batch_size=None):
         if softmax not in SOFTMAX:
             raise ArgumentError(f"softmax must be one of {', '.join(SOFTMAX)}; received {softmax!r}.")
         if precision not in PASSES:
@@ -127,8 +128,9 @@ class Deep:
 
     def _run(self, name, inputs, rows, kept, background, progress=lambda count: None):
         """Values, base, output, and what was met, in the precision of this name."""
+        most = self.batch_size or most_at_once(rows, DEFAULT_PAIRS)
         run, walk = compiled_for(self._traces[name], inputs, partial(self._trace, name))
-        return *in_parts(run, rows, kept, background, self.batch_size, progress), walk
+        return *in_parts(run, rows, kept, background, most, progress), walk
 
     def _trace(self, name, inputs, signature):
         """The compiled function of rows and references, and what was met on the way."""

@@ -15,6 +15,7 @@ from keras_attn_xai.explain.deep.rows import (
     as_arrays,
     as_kept,
     kept_signature,
+    most_at_once,
     packed,
     parts,
     times_distance,
@@ -39,8 +40,8 @@ class ExpectedGradients:
         Most nodes per background row.
     first : int, default 4
         Nodes on a line, and on each half of what is halved.
-    batch_size : int, default 512
-        Most points on lines at once.
+    batch_size : int, optional
+        Most points on lines at once; by default 512, fewer of rows longer than 90 positions.
 
     Notes
     -----
@@ -63,7 +64,7 @@ class ExpectedGradients:
     ([[8.0, 1.0]], [4])
     """
 
-    def __init__(self, function, *, layers=(), tol=1e-3, cap=256, first=FIRST_NODES, batch_size=DEFAULT_POINTS):
+    def __init__(self, function, *, layers=(), tol=1e-3, cap=256, first=FIRST_NODES, batch_size=None):
         if not (tol > 0 and cap >= 1 and first >= 1):
             raise ArgumentError(
                 f"tol must be positive, cap and first at least 1; received {tol!r}, {cap!r}, {first!r}."
@@ -99,15 +100,16 @@ class ExpectedGradients:
         """
         rows, background = as_arrays(inputs, references)
         value, sums = compiled_for(self._traces, inputs, self._trace)
-        lines = _Lines(rows, as_kept(kept, inputs, rows), background, value, sums, self.batch_size)
+        most = self.batch_size or most_at_once(rows, DEFAULT_POINTS)
+        lines = _Lines(rows, as_kept(kept, inputs, rows), background, value, sums, most)
         every, count = np.arange(len(rows[0])), len(background[0])
         output = lines.value(every, 0 * every, np.ones(len(every)))
         row, reference = np.indices([len(every), count]).reshape(2, -1)
         at_r = lines.value(row, reference, np.zeros(row.size)).reshape(len(every), count)
         allowed = self.tol * effect(at_r.mean(1), output)
         values, spent = [np.zeros(one.shape) for one in rows], np.zeros(len(every), int)
-        for some in parts(len(every), max(1, self.batch_size // count)):
-            for others in parts(count, self.batch_size):
+        for some in parts(len(every), max(1, most // count)):
+            for others in parts(count, most):
                 pieces = Pieces.whole(every[some], np.arange(count)[others], output, at_r)
                 self._add_up(lines, pieces, allowed * (others.stop - others.start), values, spent)
             if progress:

@@ -5,6 +5,8 @@ from contextlib import ExitStack, contextmanager
 import keras
 import tensorflow as tf
 
+from keras_attn_xai.layers.blocks import one_block
+
 
 @contextmanager
 def embedding_outputs(layers, meet):
@@ -26,8 +28,9 @@ def embedding_outputs(layers, meet):
 
 @contextmanager
 def unrolled_loops(layers):
-    """Recurrent layers of a known length run step by step, without a loop."""
+    """Recurrent layers of a known length run step by step, attention looks from all queries at once: without a loop."""
     with ExitStack() as stack:
+        stack.enter_context(one_block())
         for layer in layers:
             if isinstance(layer, keras.layers.RNN):
                 stack.enter_context(replaced(layer, "inner_loop", _unrolling(layer)))

@@ -6,6 +6,8 @@ import tensorflow as tf
 from keras_attn_xai.errors import ArgumentError, ShapeError
 from keras_attn_xai.explain.deep.result import InputAttributions
 
+POSITION_PAIRS = 2**22  # of all rows at once; several tensors of that size live at a time, for each head
+
 
 def as_arrays(inputs, references):
     """Both as flat lists of arrays.
@@ -78,6 +80,23 @@ def _kept_of_one(kept, x):
 def kept_signature(inputs):
     """What a function of such `as_kept` is traced for: any number of rows, axes of any length."""
     return [tf.TensorSpec([None] * np.ndim(one), tf.bool) for one in tf.nest.flatten(inputs)]
+
+
+def most_at_once(rows, most):
+    """How many pairs of rows fit: ``most``, fewer of long rows, whose attention has a number for every two positions.
+
+    Parameters
+    ----------
+    rows : list of arrays (B, ...)
+    most : int
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    lengths = [one.shape[1] for one in rows if one.ndim == 3 or (one.ndim == 2 and one.dtype.kind in "iu")]
+    return max(1, min(most, POSITION_PAIRS // max(lengths, default=1) ** 2))
 
 
 def beside(rows, kept, background):
