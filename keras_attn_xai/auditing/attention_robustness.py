@@ -19,8 +19,8 @@ LIMIT = 0.05
 
 
 def robustness(
-    model, x, *, background, radius=RADIUS, limit=LIMIT, steps=20, words=None, map=None, target=None, tokenizer=None,
-    budget=None, seed=0,
+    model, x, *, background, radius=RADIUS, limit=LIMIT, steps=20, words=None, map=None, target=None, players="auto",
+    tokenizer=None, budget=None, seed=0,
 ):  # fmt: skip
     """How far attention and SHAP move under small changes of the input that keep the answer.
 
@@ -28,8 +28,9 @@ def robustness(
     ----------
     model : keras.Model
         It is not changed.
-    x, background, target, tokenizer
-        As in `AttentionExplainer`; the first input's positions are moved, token ids or steps of a series.
+    x, background, target, players, tokenizer
+        As in `AttentionExplainer`; the first input's positions are moved, token ids or steps of a series, and its
+        players are not words, for the changed rows have tokens alone.
     radius : float, default 0.1
         How far each position may be moved, as a share of its own length (the norm of its embedded token or step).
     limit : float, default 0.05
@@ -92,7 +93,8 @@ def robustness(
         "moved against attention": climbed(inputs, swapped, lengths, limit, steps, seed),
     }
     reworded = [other_words(embedding, swapped, limit, words, seed) for embedding in inputs.embeddings]
-    compared = _Compared(swapped, inputs, budget, {"background": background, "target": target, "seed": seed})
+    options = {"background": background, "target": target, "players": players, "tokenizer": tokenizer, "seed": seed}
+    compared = _Compared(swapped, inputs, budget, options)
     return (
         *(compared.moved(name, one) for name, one in moves.items()),
         *(compared.reworded("other words", ids) for ids in reworded),

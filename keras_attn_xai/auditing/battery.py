@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from keras_attn_xai.alignment import align
 from keras_attn_xai.auditing.adversarial import adversarial_attention
+from keras_attn_xai.auditing.attention_robustness import robustness
 from keras_attn_xai.auditing.attention_tests import (
     erasure_test,
     permutation_test,
@@ -34,6 +35,7 @@ from keras_attn_xai.metrics.rows import quotient
 QUICK, FULL = "quick", "full"
 ROWS = 100  # of a quick audit
 BUDGET = {QUICK: 500, FULL: 2000}  # evaluations of SHAP a row
+CHANGED = {QUICK: 20, FULL: 100}  # rows that are changed a little
 PERMUTATIONS = {QUICK: 100, FULL: 1000}
 SEARCHED = {QUICK: 32, FULL: 128}  # players of a row up to which the best order is searched
 FEW = 30  # rows
@@ -139,7 +141,12 @@ class _Battery:
     @property
     def stages(self):
         """Stage by name, in their order."""
-        quick = {"explanation": self.explain, "faithfulness": self.measure_faithfulness, "weights": self.test_weights}
+        quick = {
+            "explanation": self.explain,
+            "faithfulness": self.measure_faithfulness,
+            "weights": self.test_weights,
+            "small changes": self.change_a_little,
+        }
         full = {"adversary": self.look_for_others, "random weights": self.test_random_weights}
         trains = {"training": self.train_again, "diagnostic": self.diagnose}
         return quick | (full | (trains if self._build_and_fit else {}) if self._effort == FULL else {})
@@ -209,6 +216,20 @@ class _Battery:
         numbers = {"permutation": shuffles.mean, "uniform": flat.mean, "erasure": gone.mean}
         said = swapped.probabilities.argmax(1)
         return Stage(numbers, (shuffles, flat, gone), arrays={"said": said})
+
+    def change_a_little(self):
+        """Small changes of some rows that keep their answers."""
+        if not self._can_swap:
+            return Stage()
+        rows = np.arange(min(len(self._seen), CHANGED[self._effort]))
+        players = self._options["players"]
+        options = self._options | {"players": "auto" if players in ("words", "sentences") else players}
+        try:
+            tests = robustness(self._model, taken(self._x, rows), map=self._seen.map, seed=self._seed, **options)
+        except (ModelError, ArgumentError) as error:
+            return Stage(untested=(f"Whether small changes move attention: {error}",))
+        numbers = {f"{test.name}, {name}": test.intervals[name] for test in tests for name in ("attention", "SHAP")}
+        return Stage(numbers, tests)
 
     def look_for_others(self):
         """Other weights with the same answer."""

@@ -1,5 +1,6 @@
 """From what was measured to what may be said: the rules, in one place, of numbers alone."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,11 @@ UNMOVED = 0.01  # total variation below which an answer does not depend on the w
 MOVED = 0.05  # total variation above which it does: the limit of Jain and Wallace's adversary
 HALF = 0.5
 OTHER = np.log(2) / 2  # nats; divergence above which other weights are quite other ones
+CHANGES = {
+    "moved at random": "Small random moves of the input",
+    "moved against attention": "Small moves of the input, sought to move attention,",
+    "other words": "Near words in the place of a tenth, sought to move attention,",
+}
 
 
 class Check(NamedTuple):
@@ -34,8 +40,10 @@ def judge(numbers):
         What was measured; what was not is left out. "entropy", "difference between rows", "agreement" (Kendall tau with
         sizes of SHAP), "top" (same position on top), "top above chance", "faithful" (comprehensiveness less that of a
         random order, row by row), "share of the best" (that difference as a share of the best one's), "permutation",
-        "uniform", "erasure" (top less random), "adversarial", "weight randomization", "seeds" (divergence between
-        trainings), "uniform retrained" and "diagnostic" (accuracy with attention less that with uniform weights).
+        "uniform", "erasure" (top less random), "moved at random", "moved against attention" and "other words" (each
+        with ", attention" and ", SHAP": how far these move), "adversarial", "weight randomization", "seeds"
+        (divergence between trainings), "uniform retrained" and "diagnostic" (accuracy with attention less that with
+        uniform weights).
 
     Returns
     -------
@@ -62,10 +70,11 @@ def judge(numbers):
     (mean >= 0.5, low > 0); an answer that moves when the weights are shuffled (low > 0.05); and a largest weight whose
     erasure flips more decisions than another's (low > 0). Against it speak: a tau below 0 (high <= 0), decisions
     flipped less often (high < 0), other weights with the same answer (low > half of log 2), the same attention from a
-    model of random weights (high < 0.005), and quite other attention from another seed of training (low > half of log
-    2). Uniform weights in training, and in the model that reads each position alone, speak for reading attention where
-    they do worse (low > 0) and against it where they do better (high < 0); that they do as well says something of the
-    task, not of this model. These limits are conventions; the numbers stand beside them.
+    model of random weights (high < 0.005), and quite other attention after a small change that keeps the answer, or
+    from another seed of training (low > half of log 2). Uniform weights in training, and in the model that reads each
+    position alone, speak for reading attention where they do worse (low > 0) and against it where they do better (high
+    < 0); that they do as well says something of the task, not of this model. These limits are conventions; the numbers
+    stand beside them.
 
     Examples
     --------
@@ -160,6 +169,15 @@ def _erasure(numbers):
     return Check("erasure", speaks, sentence)
 
 
+def _changed(name, numbers):
+    seen, moved = (numbers[f"{name}, {of}"] for of in ("attention", "SHAP"))
+    sentence = (
+        f"{CHANGES[name]} keep the answer and move attention by {_said(seen)} nats, the shares of |SHAP| by "
+        f"{_said(moved)}."
+    )
+    return Check(name, _against_if(seen.low > OTHER), sentence)
+
+
 def _adversarial(numbers):
     one = numbers["adversarial"]
     speaks = _against_if(one.low > OTHER)
@@ -213,6 +231,7 @@ RULES = (  # what each needs, and what it says of it
     (("share of the best",), _share),
     (("permutation", "uniform"), _needed),
     (("erasure",), _erasure),
+    *(((f"{name}, attention", f"{name}, SHAP"), partial(_changed, name)) for name in CHANGES),
     (("adversarial",), _adversarial),
     (("weight randomization",), _randomization),
     (("seeds",), _seeds),

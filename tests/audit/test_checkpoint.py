@@ -92,7 +92,9 @@ def test_an_audit_goes_on_where_it_was(tmp_path):
     kept = tmp_path / "kept"
     plain = audit(model, ids, labels, background=MASK, seed=3)
     first = audit(model, ids, labels, background=MASK, seed=3, checkpoint=kept)
-    assert sorted(one.name for one in kept.iterdir()) == ["asked.json", "explanation", "faithfulness", "weights"]
+    assert sorted(one.name for one in kept.iterdir()) == [
+        "asked.json", "explanation", "faithfulness", "small changes", "weights"
+    ]  # fmt: skip
     described = json.loads((kept / "weights" / "stage.json").read_text(encoding="utf-8"))
     again = audit(model, ids, labels, background=MASK, seed=3, checkpoint=kept)
     for one in (first, again):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_attn_xai.auditing.verdict import NO, NOTHING, PARTLY, YES, judge
+from keras_attn_xai.auditing.verdict import CHANGES, NO, NOTHING, PARTLY, YES, judge
 from keras_attn_xai.metrics import Interval
 
 
@@ -57,6 +57,8 @@ def test_all_that_speaks_for_it_is_needed():
         ({"weight randomization": around(0.001, 0.001)}, PARTLY),
         ({"seeds": around(0.2), "uniform retrained": around(0.3), "diagnostic": around(0.3)}, YES),
         ({"uniform retrained": around(0), "diagnostic": around(0)}, YES),
+        *(({f"{name}, attention": around(0.2), f"{name}, SHAP": around(0.5)}, YES) for name in CHANGES),
+        *(({f"{name}, attention": around(0.5), f"{name}, SHAP": around(0.2)}, PARTLY) for name in CHANGES),
         ({"seeds": around(0.5)}, PARTLY),
         ({"uniform retrained": around(-0.2)}, PARTLY),
         ({"diagnostic": around(-0.2)}, PARTLY),
@@ -72,6 +74,13 @@ def test_what_is_trained_again_speaks_for_it_where_uniform_weights_do_worse():
             (check,) = judge({name: around(mean)})[1]
             assert (check.name, check.speaks) == (name, speaks)
             assert f"{mean:.3f} [" in check.sentence
+
+
+def test_how_far_attention_and_shap_move_stands_side_by_side():
+    for name in CHANGES:
+        (check,) = judge({f"{name}, attention": around(0.1), f"{name}, SHAP": around(0.3)})[1]
+        assert check.name == name
+        assert check.sentence.index("attention by 0.100 [") < check.sentence.index("|SHAP| by 0.300 [")
 
 
 def test_the_numbers_are_in_the_sentences():
