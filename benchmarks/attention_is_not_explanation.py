@@ -126,7 +126,8 @@ class Batches(keras.utils.PyDataset):
         order = self.draw.permutation(len(self.ids))
         order = order[np.argsort(self.lengths[order] // 4, kind="stable")]
         batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        self.batches = [batches[i] for i in self.draw.permutation(len(batches))]
+        middle = self.draw.permutation(len(batches) - 2) + 1
+        self.batches = [batches[i] for i in (-1, 0, *middle)]  # from the first two Keras learns that lengths differ
 
 
 def fit(model, data, epochs, seed):

@@ -57,6 +57,8 @@ class Curve(NamedTuple):
     kind: str
     fractions: np.ndarray  # (F,), 0 to 1
     mean: np.ndarray  # (F,), in the target's unit
+    low: np.ndarray  # (F,), ends of 95 % intervals over rows
+    high: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +235,7 @@ class _Asked:
     """What all measures of all orders ask of the model, in one batch."""
 
     def __init__(self, mask, orders, counts, subsets, seed):
-        self._mask, self._orders = mask, orders
+        self._mask, self._orders, self._seed = mask, orders, seed
         self.questions = Questions(mask)
         steps = np.maximum(np.round(np.linspace(0, 1, STEPS + 1) * mask.sum(1, keepdims=True)), 0)
         self._subsets = random_subsets(mask, subsets, seed)
@@ -267,10 +269,16 @@ class _Asked:
             )
             found |= {(name, measure): one for measure, one in zip(MEANINGS, numbers, strict=True)}
             curves += [
-                Curve(name, "deletion", ruler, deleted.mean(0)),
-                Curve(name, "insertion", ruler, inserted.mean(0)),
+                Curve(name, kind, ruler, *_over_rows(scores, self._seed))
+                for kind, scores in (("deletion", deleted), ("insertion", inserted))
             ]
         return found, curves
+
+
+def _over_rows(scores, seed):
+    """Mean, low and high (F,) of scores (B, F)."""
+    intervals = [bootstrap_interval(one, seed=seed)[:3] for one in scores.T]
+    return tuple(np.array(intervals).T)
 
 
 def random_subsets(mask, count, seed):

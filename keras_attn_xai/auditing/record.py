@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from keras_attn_xai.auditing.page import write_page
 from keras_attn_xai.auditing.verdict import Check
 from keras_attn_xai.errors import MissingExtraError
@@ -74,7 +76,8 @@ class Audit:
         -------
         dict
             "verdict", "checks" (name, speaks, sentence), "untested", "notes", "numbers" (the fields of a row; None
-            where a number is not defined), and "curves" (method, kind, fractions, mean), in "unit".
+            where a number is not defined), and "curves" (method, kind, fractions, mean, low,
+            high), in "unit".
 
         Examples
         --------
@@ -91,7 +94,7 @@ class Audit:
             "numbers": [dict(zip(COLUMNS, map(_plain, row), strict=True)) for row in self.rows],
             "unit": getattr(faithfulness, "unit", None),
             "curves": [
-                one._asdict() | {"fractions": one.fractions.tolist(), "mean": one.mean.tolist()}
+                {name: list(map(_plain, value)) if np.ndim(value) else value for name, value in one._asdict().items()}
                 for one in getattr(faithfulness, "curves", ())
             ],
         }

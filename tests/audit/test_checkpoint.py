@@ -22,7 +22,7 @@ def stage():
     """One of every kind of thing a stage holds."""
     table = FaithfulnessTable(
         (FaithfulnessRow("attention", "aopc", 0.1, np.nan, 0.3, 7),),
-        (Curve("attention", "deletion", np.array([0.0, 1.0]), np.array([2.0, np.pi])),),
+        (Curve("attention", "deletion", np.array([0.0, 1.0]), *np.array([[2.0, np.pi]] * 3)),),
         {("attention", "aopc"): np.array([np.nan, 0.1])},
         "log-odds",
         ("a note",),

@@ -64,6 +64,10 @@ def test_curves_start_and_end_with_the_row_and_the_background(linear):
     area = ends(np.ones((B, S), bool))[:, None] - _steps_of(adds)
     area = ((area[:, 1:] + area[:, :-1]) / 2).mean(1)
     np.testing.assert_allclose(table.values["true", "deletion_area"], area, rtol=1e-4, atol=1e-4)
+    for one in table.curves:
+        assert (one.low <= one.mean).all()
+        assert (one.mean <= one.high).all()
+        assert (one.low < one.high).any()
 
 
 def _steps_of(adds):
