@@ -22,6 +22,7 @@ from keras_attn_xai.metrics import (
     sensitivity_n,
     sufficiency,
 )
+from keras_attn_xai.metrics.bootstrap import bootstrap_band
 
 STEPS = 10  # of the curves of deletion and insertion
 SUBSETS = 50  # random ones of each row
@@ -269,16 +270,10 @@ class _Asked:
             )
             found |= {(name, measure): one for measure, one in zip(MEANINGS, numbers, strict=True)}
             curves += [
-                Curve(name, kind, ruler, *_over_rows(scores, self._seed))
+                Curve(name, kind, ruler, scores.mean(0), *bootstrap_band(scores, seed=self._seed))
                 for kind, scores in (("deletion", deleted), ("insertion", inserted))
             ]
         return found, curves
-
-
-def _over_rows(scores, seed):
-    """Mean, low and high (F,) of scores (B, F)."""
-    intervals = [bootstrap_interval(one, seed=seed)[:3] for one in scores.T]
-    return tuple(np.array(intervals).T)
 
 
 def random_subsets(mask, count, seed):

@@ -63,3 +63,34 @@ def bootstrap_interval(values, *, confidence=0.95, resamples=2000, seed=0):
         rng=seed,
     ).confidence_interval
     return Interval(float(values.mean()), float(found.low), float(found.high), len(values))
+
+
+def bootstrap_band(values, *, confidence=0.95, resamples=2000, seed=0):
+    """Percentile bootstrap intervals of many means over the same rows, as of a curve.
+
+    Parameters
+    ----------
+    values : float array (B, F)
+        Finite.
+    confidence, resamples, seed
+        As in `bootstrap_interval`.
+
+    Returns
+    -------
+    low, high : float arrays (F,)
+        Each column is resampled with the same rows, so that one product of matrices makes all means; NaN with fewer
+        than two rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras_attn_xai.metrics.bootstrap import bootstrap_band
+    >>> bootstrap_band(np.array([[1.0, 0.0], [1.0, 4.0]]))[0]
+    array([1., 0.])
+    """
+    values = np.asarray(values, float)
+    rows, columns = values.shape
+    if rows < 2:
+        return np.full((2, columns), np.nan)
+    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=resamples)
+    return np.quantile(drawn @ values / rows, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)

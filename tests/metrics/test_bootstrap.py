@@ -5,6 +5,7 @@ import pytest
 
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import bootstrap, bootstrap_interval
+from keras_attn_xai.metrics.bootstrap import bootstrap_band
 
 
 def test_the_interval_holds_the_mean_and_narrows_with_rows():
@@ -37,3 +38,12 @@ def test_blocks_of_any_size_give_the_same_interval(block, monkeypatch):
 def test_confidence_is_a_share(confidence):
     with pytest.raises(ArgumentError, match=f"between 0 and 1, as 0.95; received {confidence}"):
         bootstrap_interval([0.1, 0.2], confidence=confidence)
+
+
+def test_a_band_is_the_intervals_of_its_columns():
+    values = np.random.default_rng(0).normal(size=(97, 5)) * [1, 2, 3, 5, 0]
+    low, high = bootstrap_band(values, resamples=20_000)
+    for column, one, other in zip(values.T, low, high, strict=True):
+        expected = bootstrap_interval(column, resamples=20_000)
+        np.testing.assert_allclose([one, other], [expected.low, expected.high], atol=0.02 * column.std())
+    assert np.isnan(bootstrap_band(values[:1])).all()
