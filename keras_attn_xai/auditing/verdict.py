@@ -70,11 +70,11 @@ def judge(numbers):
     (mean >= 0.5, low > 0); an answer that moves when the weights are shuffled (low > 0.05); and a largest weight whose
     erasure flips more decisions than another's (low > 0). Against it speak: a tau below 0 (high <= 0), decisions
     flipped less often (high < 0), other weights with the same answer (low > half of log 2), the same attention from a
-    model of random weights (high < 0.005), and quite other attention after a small change that keeps the answer, or
-    from another seed of training (low > half of log 2). Uniform weights in training, and in the model that reads each
-    position alone, speak for reading attention where they do worse (low > 0) and against it where they do better (high
-    < 0); that they do as well says something of the task, not of this model. These limits are conventions; the numbers
-    stand beside them.
+    model of random weights (high < 0.005), quite other attention from another seed of training (low > half of log 2),
+    or after a small change that keeps the answer, where SHAP moves less (low > its high). Uniform weights in training,
+    and in the model that reads each position alone, speak for reading attention where they do worse (low > 0) and
+    against it where they do better (high < 0); that they do as well says something of the task, not of this model.
+    These limits are conventions; the numbers stand beside them.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def _changed(name, numbers):
         f"{CHANGES[name]} keep the answer and move attention by {_said(seen)} nats, the shares of |SHAP| by "
         f"{_said(moved)}."
     )
-    return Check(name, _against_if(seen.low > OTHER), sentence)
+    return Check(name, _against_if(seen.low > max(OTHER, moved.high)), sentence)
 
 
 def _adversarial(numbers):

@@ -50,4 +50,5 @@ def _traced(reference, function, specs):
     import tensorflow as tf
 
     signature = keras.tree.map_structure(lambda spec: tf.TensorSpec(spec.shape, spec.dtype), specs)
-    return tf.function(lambda inputs: function(reference(), inputs), input_signature=[signature], autograph=False)
+    made = tf.function(lambda inputs: function(reference(), inputs), autograph=False)
+    return made.get_concrete_function(signature)  # TensorFlow takes calls of many new functions for retracing

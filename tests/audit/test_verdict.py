@@ -59,6 +59,7 @@ def test_all_that_speaks_for_it_is_needed():
         ({"uniform retrained": around(0), "diagnostic": around(0)}, YES),
         *(({f"{name}, attention": around(0.2), f"{name}, SHAP": around(0.5)}, YES) for name in CHANGES),
         *(({f"{name}, attention": around(0.5), f"{name}, SHAP": around(0.2)}, PARTLY) for name in CHANGES),
+        *(({f"{name}, attention": around(0.5), f"{name}, SHAP": around(0.5)}, YES) for name in CHANGES),
         ({"seeds": around(0.5)}, PARTLY),
         ({"uniform retrained": around(-0.2)}, PARTLY),
         ({"diagnostic": around(-0.2)}, PARTLY),
