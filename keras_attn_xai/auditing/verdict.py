@@ -1,5 +1,6 @@
 """From what was measured to what may be said: the rules, in one place, of numbers alone."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -223,7 +224,7 @@ def _against_if(condition):
     return "against" if condition else "neither"
 
 
-RULES = (  # what each needs, and what it says of it
+RULES: tuple[tuple[tuple[str, ...], Callable], ...] = (  # what each needs, and what it says of it
     (("entropy",), _entropy),
     (("difference between rows",), _difference),
     (("agreement", "top", "top above chance"), _agreement),

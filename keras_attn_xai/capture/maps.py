@@ -8,7 +8,7 @@ from keras import ops
 from tqdm import tqdm
 
 from keras_attn_xai.capture.compiled import compiled
-from keras_attn_xai.capture.locate import all_layers
+from keras_attn_xai.capture.model_inputs import zero_is_padding
 from keras_attn_xai.capture.record import require_same_graph, run
 from keras_attn_xai.capture.rows import Rows
 from keras_attn_xai.capture.selection import INDEX, PREFIX, VALUE, select
@@ -225,8 +225,8 @@ class Sides:
 
     def __init__(self, rows, model):
         self._count = len(rows)
-        pads = any(getattr(layer, "mask_zero", False) for layer in all_layers(model))
-        self._inputs = [_side(part, pads) for part in rows.inputs]
+        pads = zero_is_padding(model, len(rows.inputs))
+        self._inputs = [_side(*one) for one in zip(rows.inputs, pads, strict=True)]
         self._made: dict[int, tuple] = {}
 
     def of(self, size):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_attn_xai.capture import seams
+from keras_attn_xai.capture.locate import all_layers
 from keras_attn_xai.errors import ShapeError
 
 
@@ -47,6 +48,30 @@ def symbolic_inputs(model):
         return None
     inputs = model.input
     return inputs[0] if isinstance(inputs, (list, tuple)) and len(inputs) == 1 else inputs
+
+
+def zero_is_padding(model, count):
+    """Of which flat inputs the id 0 is padding.
+
+    Parameters
+    ----------
+    model : keras.Model
+    count : int
+        How many inputs there are.
+
+    Returns
+    -------
+    list of bool
+        True where an Embedding with ``mask_zero`` reads the input; of all, where some are read that Keras does not
+        connect with an input.
+    """
+    readers = [layer for layer in all_layers(model) if getattr(layer, "mask_zero", False)]
+    inputs = keras.tree.flatten(symbolic_inputs(model)) if symbolic_inputs(model) is not None else []
+    read = [{id(one) for one in seams.inputs_of_calls(layer)} for layer in readers]  # in other models too
+    own = [id(one) for one in inputs]
+    if len(inputs) != count or not all(some.intersection(own) for some in read):
+        return [bool(readers)] * count
+    return [any(one in some for some in read) for one in own]
 
 
 def _in_order(model, expected, x):

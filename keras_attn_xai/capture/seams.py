@@ -259,3 +259,8 @@ def _values_at_the_output(layer, value):
     kernel = own_seams.output_kernel(layer.name, layer._output_dense, value.dtype)  # (H, V, D) or (H, V, D, E)
     kernel = ops.reshape(kernel, (*kernel.shape[:2], -1))
     return ops.einsum("bshv,hvd->bhsd", value, kernel)
+
+
+def inputs_of_calls(layer):
+    """The symbolic tensors a layer was called with while graphs were built, call after call; [] where it was not."""
+    return [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]

@@ -16,13 +16,14 @@ class Background:
         Of the model's inputs, where Keras knows them.
     are_ids : list of bool
         Which of these are integers of shape (B, S).
-    mask_zero : bool
-        Whether id 0 is masked.
+    mask_zero : list of bool, optional
+        Of which of these the id 0 is masked.
     tokenizer : callable or object, optional
     """
 
-    def __init__(self, given, names, are_ids, *, mask_zero=False, tokenizer=None):
-        self._mask_zero = mask_zero
+    def __init__(self, given, names, are_ids, *, mask_zero=(), tokenizer=None):
+        self._mask_zero = dict(zip(names or (), mask_zero, strict=False))
+        self._any_masks = any(mask_zero)  # of inputs Keras knows no names of
         self._tokenizer = tokenizer
         self._given = given
         if names is not None:
@@ -101,7 +102,7 @@ class Background:
         except ValueError:
             array = np.array(None)
         if is_ids:
-            return _checked_ids(array, self._mask_zero)
+            return _checked_ids(array, self._mask_zero.get(name, self._any_masks))
         if array.dtype.kind not in "iuf" or array.size == 0:
             raise ArgumentError(
                 f"background for '{name}' must be a number or rows of numbers, at least one; received shape "

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from keras_attn_xai.capture.model_inputs import zero_is_padding
 from keras_attn_xai.capture.seams import is_functional
 from keras_attn_xai.capture.view import capture_of, refuse_unbuilt_sequential
 from keras_attn_xai.errors import ArgumentError, BackgroundWarning, ModelError
@@ -407,7 +408,8 @@ class AttentionExplainer:
         wanted = self._reader.wanted
         names = wanted and (["input"] if len(wanted) == 1 else self._reader.known_names)
         are_ids = wanted and [_takes_ids(one) for one in wanted]
-        return Background(given, names, are_ids, mask_zero=self._reader.mask_zero, tokenizer=self._reader.tokenizer)
+        masked = zero_is_padding(self.model, len(wanted or [None]))
+        return Background(given, names, are_ids, mask_zero=masked, tokenizer=self._reader.tokenizer)
 
     def _provenance(self, sides, notes):
         libraries = ("keras", "tensorflow", "shap", "numpy")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_attn_xai.capture.locate import all_layers
-from keras_attn_xai.capture.model_inputs import symbolic_inputs
+from keras_attn_xai.capture.model_inputs import symbolic_inputs, zero_is_padding
 from keras_attn_xai.capture.rows import Rows
 from keras_attn_xai.errors import ArgumentError, ShapeError
 from keras_attn_xai.explain.players import Side
@@ -25,8 +25,8 @@ class InputReader:
         self.model = model
         self.tokenizer = tokenizer
         layers = all_layers(model)
-        self.mask_zero = any(getattr(layer, "mask_zero", False) for layer in layers)
-        self.pad_id = 0 if pad_id is None and self.mask_zero else pad_id
+        self._given_pad = pad_id
+        self.pad_id = 0 if pad_id is None and any(getattr(layer, "mask_zero", False) for layer in layers) else pad_id
         self._has_embedding = any(isinstance(layer, keras.layers.Embedding) for layer in layers)
         self._masked_values = [layer.mask_value for layer in layers if isinstance(layer, keras.layers.Masking)]
 
@@ -58,11 +58,15 @@ class InputReader:
         several = isinstance(x, dict) or (len(wanted) > 1 if wanted is not None else _is_several(x))
         rows = Rows(self.model, self._parts(x, tokens) if several else self._one(x, tokens))
         names = self.names(rows.input_specs) if several else ["input"]
+        pads = [self._pad_of(zero) for zero in zero_is_padding(self.model, len(names))]
         sides = [
-            self._side(name, array, spec, tokens.get(name))
-            for name, array, spec in zip(names, rows.inputs, rows.specs, strict=True)
+            self._side(name, array, spec, pad_id, tokens.get(name))
+            for name, array, spec, pad_id in zip(names, rows.inputs, rows.specs, pads, strict=True)
         ]
         return sides, rows.input_specs
+
+    def _pad_of(self, zero_is_masked):
+        return 0 if self._given_pad is None and zero_is_masked else self._given_pad
 
     def names(self, specs):
         """The name of each input: its key in a dict, else Keras' own, else its number."""
@@ -121,7 +125,7 @@ class InputReader:
         tokens[name] = tokenize(self.tokenizer, leaf, length=length, pad_id=self.pad_id or 0)
         return tokens[name].ids
 
-    def _side(self, name, array, spec, tokens):
+    def _side(self, name, array, spec, pad_id, tokens):
         if isinstance(array, list):
             raise ShapeError(f"Expected rows of one length for '{name}'; received several. Pad them, and say pad_id=.")
         if tokens is not None:
@@ -131,7 +135,7 @@ class InputReader:
             return Side(name, array, self._real_steps(array))
         if array.min() < 0:
             raise ArgumentError(f"Token ids count from 0; received {array.min()}.")
-        real = np.ones(array.shape, bool) if self.pad_id is None else array != self.pad_id
+        real = np.ones(array.shape, bool) if pad_id is None else array != pad_id
         pieces = tuple(
             tuple(str(one) if there else "" for one, there in zip(np.ravel(ids), np.ravel(some), strict=True))
             for ids, some in zip(array, real, strict=True)

@@ -9,6 +9,7 @@ import pytest
 from keras import layers as keras_layers
 
 from keras_attn_xai.capture import capture_attention, compiled, expose_attention
+from keras_attn_xai.capture.model_inputs import zero_is_padding
 from keras_attn_xai.errors import ArgumentError, ModelError, ShapeError
 from keras_attn_xai.layers import AttentionDecoder, AttentionPooling, BahdanauAttention, ScaledDotProductAttention
 from tests.capture.examples import MODELS, QUERY, D, H, T, mha
@@ -245,3 +246,20 @@ def test_arguments_are_checked():
         capture_attention(model, ROWS, layers="other")
     with pytest.raises(ModelError, match=r"capture_attention takes a keras\.Model"):
         capture_attention(mha(), ROWS)
+
+
+def test_zero_is_padding_only_where_an_embedding_masks_it():
+    """A start sign 0 of what is written is no padding because the source has some."""
+    source, written = (keras.Input((None,), dtype="int32", name=name) for name in ("source", "written"))
+    read = keras.layers.Embedding(11, 3, mask_zero=True)(source)
+    asks = keras.layers.Embedding(11, 3)(written)
+    context = keras.layers.MultiHeadAttention(1, 3, name="cross")(asks, read, read)
+    model = keras.Model([source, written], keras.layers.Dense(2)(context))
+    (seen,) = capture_attention(model, [np.array([[3, 4, 5, 0, 0]]), np.array([[0, 2, 3]])])
+    assert seen.query_mask.tolist() == [[True, True, True]]
+    assert seen.mask.tolist() == [[True, True, True, False, False]]
+    assert seen.query_labels == (("0", "2", "3"),)
+    assert zero_is_padding(model, 2) == [True, False]
+    shared = keras.layers.Embedding(11, 3, mask_zero=True)
+    both = keras.Model([source, written], shared(source)[:, 0] + shared(written)[:, 0])
+    assert zero_is_padding(both, 2) == [True, True]

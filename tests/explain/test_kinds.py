@@ -354,3 +354,17 @@ def test_inputs_that_are_missing():
         explain(case.inputs[0])
     with pytest.raises(ShapeError, match=r"one number of rows, at least 1; received \[2, 3\]"):
         explain([case.inputs[0][:2], case.inputs[1]])
+
+
+def test_id_0_is_a_player_where_no_embedding_masks_it():
+    source, written = (keras.Input((T,), dtype="int32", name=name) for name in ("source", "written"))
+    read = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(11, 3, mask_zero=True)(source))
+    asks = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(11, 3)(written))
+    model = keras.Model([source, written], keras.layers.Dense(2)(keras.layers.concatenate([read, asks])))
+    rows = np.arange(2, 2 + T)[None], np.arange(T)[None]
+    rows[0][0, -1] = 0
+    first, second = AttentionExplainer(model, {"source": 1, "written": 0}, target=1)(rows).attributions
+    assert first.mask.tolist() == [[True] * (T - 1) + [False]]
+    assert second.mask.all()
+    with pytest.raises(ArgumentError, match="background=0 would remove tokens"):
+        AttentionExplainer(model, {"source": 0, "written": 0}, target=1)
