@@ -113,7 +113,10 @@ def moved_tokens(embedding, ids, moves):
     tokens, table = tf.constant(ids.ravel()), tf.constant(moves.reshape(-1, moves.shape[2]), tf.float32)
 
     def knowing(call):
+        """The layer's call, with the new ids."""
+
         def look_up(given, *args, **options):
+            """A token, and its move."""
             given = tf.convert_to_tensor(given)
             place = tf.cast(given, tf.int32) - first
             known, place = place >= 0, tf.maximum(place, 0)
