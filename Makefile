@@ -18,7 +18,7 @@ demo: $(VENV)/demo.stamp  ## Install, train on movie reviews, explain, and write
 	$(BIN)/keras-attn-xai demo
 
 test: $(VENV)/test.stamp browser  ## Install, and pass the tests (with doctests and the first notebook)
-	$(RUN) pytest $(PARALLEL) --dist loadfile tests keras_attn_xai notebooks/01_first_explanation.ipynb
+	$(RUN) pytest $(PARALLEL) --dist loadfile notebooks/01_first_explanation.ipynb tests keras_attn_xai
 
 .PHONY: browser
 browser:  # Debian's Chromium, for the tests of the page; without it they are skipped and say so

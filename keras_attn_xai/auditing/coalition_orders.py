@@ -93,12 +93,21 @@ def random_order(shape, *, seed=0):
     float array (B, M)
         In [0, 1).
 
+    Raises
+    ------
+    ArgumentError
+        A shape that is not two whole numbers, as an array of its own.
+
     Examples
     --------
     >>> from keras_attn_xai.auditing import random_order
     >>> random_order((2, 3)).shape
     (2, 3)
     """
+    if np.shape(shape) != (2,) or np.asarray(shape).dtype.kind not in "iu":
+        raise ArgumentError(
+            f"random_order takes a shape, (rows, players), as coalitions.mask.shape; received {type(shape).__name__}."
+        )
     return np.random.default_rng(seed).random(shape)
 
 

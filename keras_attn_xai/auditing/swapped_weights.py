@@ -68,7 +68,7 @@ class SwappedWeights:
         flat = keras.tree.flatten(self._structure)
         signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in flat]
         self._dtypes = [tf.as_dtype(spec.dtype).as_numpy_dtype for spec in flat]
-        seen = self._chosen(capture_attention(model, self.packed(self._inputs)), call)
+        seen = self._chosen(capture_attention(model, self.packed(self._inputs), progress=False), call)
         self.call, self.queries, self.keys = seen.name, seen.query_mask, seen.mask
         weights, index = tf.TensorSpec([None] * 4, tf.float32), tf.TensorSpec([None], tf.int32)
         self._look = tf.function(partial(self._look_at), input_signature=[signature], autograph=False)

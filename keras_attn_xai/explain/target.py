@@ -16,9 +16,10 @@ class Target:
 
     Parameters
     ----------
-    spec : None, int, (str, int), (str, tuple of int) or callable
-        None is the predicted class, or the only output. An integer is a class. A pair names the
-        output first; for an output with more axes the index is a tuple, ``("tags", (step, class))``.
+    spec : None, int, tuple of int, (str, int), (str, tuple of int) or callable
+        None is the predicted class, or the only output. An integer is a class; for an output with more axes the
+        index is a tuple, ``(step, class)``. A pair names the output first, ``("tags", (step, class))``; the only output
+        is "output", or has the name of its layer.
         A callable maps the model's outputs to one scalar per row, with ``keras.ops`` or TensorFlow.
 
     Attributes
@@ -37,7 +38,8 @@ class Target:
         is_path = isinstance(self.index, tuple) and all(isinstance(one, (int, np.integer)) for one in self.index)
         if not (self.index is None or is_index or is_path or callable(spec)):
             raise ArgumentError(
-                f"target must be None, a class number, (output name, class number) or a callable; received {spec!r}."
+                f"target must be None, a class number, (step, class), (output name, class number) or a callable; "
+                f"received {spec!r}."
             )
 
     @property
@@ -127,7 +129,8 @@ class Target:
             for name, tensor in named_outputs(model, outputs).items()
             if not name.startswith(PREFIX) and not any(_same(tensor, one) for one in weights)
         }
-        if self.output_name is not None:
+        only = len(named) == 1 and [self.output_name] == list(getattr(model, "output_names", ()))
+        if self.output_name is not None and not only:
             if self.output_name not in named:
                 raise ArgumentError(f"There is no output '{self.output_name}'; the outputs are {', '.join(named)}.")
             return named[self.output_name]

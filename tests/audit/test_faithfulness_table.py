@@ -185,3 +185,8 @@ def test_the_model_is_left_as_it_was(linear):
     before = keras.ops.convert_to_numpy(explainer.model(ids))
     faithfulness(explainer, ids, {"true": adds}, search=False)
     np.testing.assert_array_equal(explainer.model(ids), before)
+
+
+def test_a_random_order_has_a_shape_and_is_no_mask():
+    with pytest.raises(ArgumentError, match=r"takes a shape, \(rows, players\).*received ndarray"):
+        random_order(np.ones((2, 3), bool))

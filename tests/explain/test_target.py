@@ -132,6 +132,8 @@ def test_a_sequence_output_needs_a_step(tags):
 def test_a_step_and_class_of_a_sequence_output(tags, step):
     ids = token_ids()
     found = explain(tags, ids, target=("output", (step, 3)))
+    for same in ((step, 3), (tags.output_names[0], (step, 3))):
+        np.testing.assert_array_equal(explain(tags, ids, target=same).values, found.values)
     logits = np.log(np.asarray(tags(ids), np.float64))[:, step]
     np.testing.assert_allclose(found.output, log_odds(logits, 3), atol=1e-4)
     assert found.unit == "log-odds"

@@ -89,7 +89,7 @@ def test_nan_in_padded_values_reaches_no_gradient(case):
         assert np.isfinite(array(gradient)).all()
 
 
-BLOCKED = [(case, False) for case in CASES] + [(case, True) for case in (CASES[0], CASES[-1])]  # XLA compiles slowly
+BLOCKED = [(case, False) for case in CASES] + [(CASES[-1], True)]  # XLA compiles slowly
 
 
 @pytest.mark.parametrize(("case", "jit"), BLOCKED, ids=[f"{case.name}{'-XLA' * jit}" for case, jit in BLOCKED])
