@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_attn_xai.auditing.arguments import require_count, require_share
 from keras_attn_xai.auditing.attention_tests import found, swapped_weights
-from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import total_variation
 
 PRICE = 500.0  # of a distance of 1 above the limit; Jain and Wallace's lambda
@@ -64,11 +64,9 @@ def adversarial_attention(model, x, *, limit=0.05, starts=5, steps=100, map=None
     >>> test.mean.mean > 0.3  # of 0.318, the most between thirds and anything else
     True
     """
-    for name, number in (("starts", starts), ("steps", steps)):
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-            raise ArgumentError(f"{name} must be a positive integer; received {number!r}.")
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < 1:
-        raise ArgumentError(f"limit must be a number between 0 and 1; received {limit!r}.")
+    require_count("starts", starts)
+    require_count("steps", steps)
+    require_share("limit", limit)
     swapped = swapped_weights(model, x, map=map, target=target, tokenizer=tokenizer)
     ascent = _Ascent(swapped, float(limit))
     draw = np.random.default_rng(seed)

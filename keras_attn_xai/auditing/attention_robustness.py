@@ -6,11 +6,11 @@ Shapes: B rows, S positions, D features of a position, V tokens, K neighbours.
 import numpy as np
 
 from keras_attn_xai.alignment import align
+from keras_attn_xai.auditing.arguments import require_count, require_share
 from keras_attn_xai.auditing.attention_tests import found
 from keras_attn_xai.auditing.moved_inputs import MovedInputs, moved_tokens
 from keras_attn_xai.auditing.small_changes import climbed, drawn, looked, other_words
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
-from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.explain.explainer import AttentionExplainer
 from keras_attn_xai.metrics import jensen_shannon, total_variation
 
@@ -84,13 +84,16 @@ def robustness(
     >>> bool(at_random.mean.mean <= against.mean.mean)
     True
     """
-    _check(radius, limit, steps)
+    require_share("radius", radius)
+    require_share("limit", limit)
+    require_count("steps", steps)
     swapped = SwappedWeights(model, x, call=map, target=target, tokenizer=tokenizer)
     inputs = MovedInputs(swapped)
     lengths = radius * np.linalg.norm(inputs.positions, axis=2) * swapped.keys
+    at_random = drawn(inputs, swapped, lengths, limit, seed)
     moves = {
-        "moved at random": drawn(inputs, swapped, lengths, limit, seed),
-        "moved against attention": climbed(inputs, swapped, lengths, limit, steps, seed),
+        "moved at random": at_random,
+        "moved against attention": climbed(inputs, swapped, lengths, limit, steps, at_random),
     }
     reworded = [other_words(embedding, swapped, limit, words, seed) for embedding in inputs.embeddings]
     options = {"background": background, "target": target, "players": players, "tokenizer": tokenizer, "seed": seed}
@@ -137,11 +140,3 @@ class _Compared:
         }
         meaning = "0 to 0.693 nats, the answer kept; near 0, small changes do not matter."
         return found(name, values, meaning, seed=self._options["seed"])
-
-
-def _check(radius, limit, steps):
-    for name, number in (("radius", radius), ("limit", limit)):
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 < number < 1:
-            raise ArgumentError(f"{name} must be a number between 0 and 1; received {number!r}.")
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ArgumentError(f"steps must be a positive integer; received {steps!r}.")

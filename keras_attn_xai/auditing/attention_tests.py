@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
+from keras_attn_xai.auditing.arguments import require_count
 from keras_attn_xai.auditing.coalition_orders import ranks_of
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
 from keras_attn_xai.capture.locate import attention_layers
@@ -123,8 +124,7 @@ def permutation_test(model, x, *, permutations=PERMUTATIONS, map=None, target=No
     >>> permutation_test(model, np.ones((1, 3, 2))).values["distance"]  # all positions hold the same
     array([0.])
     """
-    if isinstance(permutations, bool) or not isinstance(permutations, (int, np.integer)) or permutations < 1:
-        raise ArgumentError(f"permutations must be a positive integer; received {permutations!r}.")
+    require_count("permutations", permutations)
     swapped = swapped_weights(model, x, map=map, target=target, tokenizer=tokenizer)
     draw = np.random.default_rng(seed)
     distances = [_distance(swapped, shuffled(swapped, draw)) for _ in range(permutations)]

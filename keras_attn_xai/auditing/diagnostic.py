@@ -7,9 +7,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_attn_xai.auditing.arguments import require_count
 from keras_attn_xai.auditing.retraining import classes, found_over_trainings, require_seeds
 from keras_attn_xai.auditing.swapped_weights import SwappedWeights
-from keras_attn_xai.errors import ArgumentError, ModelError
+from keras_attn_xai.errors import ModelError
 from keras_attn_xai.explain.inputs import InputReader
 
 BATCH, RATE = 32, 1e-2  # of Adam
@@ -93,9 +94,8 @@ def guided(model, x, y, x_test, y_test, seeds, units=32, epochs=20, *, map=None,
         1 where it is, for each training and each of ``KINDS``.
     """
     require_seeds(seeds)
-    for name, number in (("units", units), ("epochs", epochs)):
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-            raise ArgumentError(f"{name} must be a positive integer; received {number!r}.")
+    require_count("units", units)
+    require_count("epochs", epochs)
     draw = np.random.default_rng(seed)
     train, test = (_Guided(model, given, map, tokenizer, draw) for given in (x, x_test))
     y, y_test = classes(y, len(train)), classes(y_test, len(test))

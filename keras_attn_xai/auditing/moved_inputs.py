@@ -10,12 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_attn_xai.auditing.swapped_weights import batches
 from keras_attn_xai.capture.locate import all_layers
 from keras_attn_xai.errors import ModelError
 from keras_attn_xai.explain.deep.graph import ancestors
 from keras_attn_xai.explain.deep.model_changes import embedding_outputs, replaced
-
-BATCH = 512  # most rows at once
 
 
 class MovedInputs:
@@ -73,8 +72,8 @@ class MovedInputs:
                 f"Small moves are made where one Embedding layer looks up the token ids; '{self._swapped.model.name}' "
                 f"looks them up {len(met)} times."
             )
-        parts = range(0, len(rows[0]), BATCH)
-        return np.concatenate([made(*(tf.constant(one[at : at + BATCH]) for one in rows))[0] for at in parts])
+        some = batches(np.arange(len(rows[0])))
+        return np.concatenate([made(*(tf.constant(one[which]) for one in rows))[0] for which in some])
 
     def _said(self, inputs, moves, index):
         """Probabilities (N, C) and weights (N, H, T, S) with moves (N, S, D) added."""

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
+from keras_attn_xai.auditing.swapped_weights import batches
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import jensen_shannon, total_variation
 
-BATCH = 512  # most rows at once
 TRIES = 10  # of a random move
 PRICE = 100.0  # of a distance of 1 above the limit
 NEIGHBOURS = 8
@@ -50,21 +50,23 @@ def drawn(inputs, swapped, lengths, limit, seed):
     return kept
 
 
-def climbed(inputs, swapped, lengths, limit, steps, seed):
+def climbed(inputs, swapped, lengths, limit, steps, start):
     """Moves that change attention most, by projected gradient ascent, and keep the answer.
 
     Parameters
     ----------
-    inputs, swapped, lengths, limit, seed
-        As in `drawn`, from which it starts.
+    inputs, swapped, lengths, limit
+        As in `drawn`.
     steps : int
+    start : float array (B, S, D)
+        Moves to climb from.
 
     Returns
     -------
     float array (B, S, D)
     """
     every = np.arange(len(swapped))
-    moves, own = drawn(inputs, swapped, lengths, limit, seed), swapped.by_key(swapped.weights)
+    moves, own = start, swapped.by_key(swapped.weights)
     best, kept = np.zeros(len(every)), np.zeros_like(moves)
     slope_of = tf.function(partial(_slope, inputs, limit), autograph=False)
     for step in range(steps + 1):
@@ -76,7 +78,7 @@ def climbed(inputs, swapped, lengths, limit, steps, seed):
             break
         parts = [
             slope_of(*_given(swapped, rows), tf.constant(moves[rows]), tf.constant(own[rows], tf.float32))
-            for rows in _batches(every)
+            for rows in batches(every)
         ]
         slope = np.concatenate(parts)
         size = np.linalg.norm(slope, axis=2, keepdims=True)
@@ -183,7 +185,7 @@ def neighbours(table, words):
         raise ArgumentError(f"words must be token ids from 0 to {len(table) - 1}; received {words[0]} to {words[-1]}.")
     unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     found = np.full((len(table), NEIGHBOURS), -1)
-    for some in _batches(np.arange(len(table))):
+    for some in batches(np.arange(len(table))):
         cosine = unit[some] @ unit[words].T
         cosine[some[:, None] == words] = -np.inf  # not itself
         order = np.argsort(-cosine, axis=1, kind="stable")[:, :NEIGHBOURS]
@@ -238,11 +240,7 @@ def looked(inputs, swapped, rows, moves):
         Probabilities and weights.
     """
     parts = []
-    for some in _batches(np.arange(len(rows))):
+    for some in batches(np.arange(len(rows))):
         given, index, _, _ = _given(swapped, rows[some])
         parts.append([one.numpy() for one in inputs.said(given, tf.constant(moves[some]), index)])
     return tuple(np.concatenate(one) for one in zip(*parts, strict=True))
-
-
-def _batches(rows):
-    return [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]

@@ -75,7 +75,7 @@ class SwappedWeights:
         self._say = tf.function(partial(self.said), input_signature=[signature, weights, index], autograph=False)
         self._both = tf.function(partial(self.looked), input_signature=[signature, index], autograph=False)
         self._derive = tf.function(partial(self._slope), input_signature=[signature, weights, index], autograph=False)
-        parts = zip(*(self._look(self.of_rows(rows)) for rows in self._batches(np.arange(len(self)))), strict=True)
+        parts = zip(*(self._look(self.of_rows(rows)) for rows in batches(np.arange(len(self)))), strict=True)
         explained, made, allowed = (np.concatenate(part) for part in parts)
         self.weights = made
         self.allowed = allowed & self.keys[:, None, None] & self.queries[:, None, :, None]
@@ -121,7 +121,7 @@ class SwappedWeights:
         float arrays (N, C) and (N, H, T, S)
         """
         parts = []
-        for some in self._batches(np.arange(len(index))):
+        for some in batches(np.arange(len(index))):
             made = self._both([one[some] for one in inputs], index[some].astype(np.int32))
             parts.append([one.numpy() for one in made])
         return tuple(np.concatenate(one) for one in zip(*parts, strict=True))
@@ -229,15 +229,11 @@ class SwappedWeights:
         """
         return keras.tree.pack_sequence_as(self._structure, list(inputs))
 
-    def _batches(self, rows):
-        return [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
-
     def _in_batches(self, function, weights, rows):
         rows = np.arange(len(self)) if rows is None else np.asarray(rows)
         parts = []
-        for at in range(0, len(rows), BATCH):
-            some = rows[at : at + BATCH]
-            given = np.asarray(weights[at : at + BATCH], np.float32)
+        for which in batches(np.arange(len(rows))):
+            some, given = rows[which], np.asarray(weights[which], np.float32)
             parts.append(function(self.of_rows(some), given, self.index[some].astype(np.int32)).numpy())
         return np.concatenate(parts)
 
@@ -272,6 +268,20 @@ class SwappedWeights:
                 "build the layer without top_k, or name another call with map=."
             )
         return tf.cast(target.explained(self.model, outputs, maps), tf.float32), seen, target
+
+
+def batches(rows):
+    """Row numbers, at most 512 at once.
+
+    Parameters
+    ----------
+    rows : int array (N,)
+
+    Returns
+    -------
+    list of int arrays
+    """
+    return [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
 
 
 class _Swap(Change):

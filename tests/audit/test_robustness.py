@@ -82,7 +82,7 @@ def test_moves_are_as_long_as_may_be_and_keep_the_answer(planted, way):
     if way == "drawn":
         moves = drawn(inputs, swapped, lengths, LIMIT, 0)
     else:
-        moves = climbed(inputs, swapped, lengths, LIMIT, 8, 0)
+        moves = climbed(inputs, swapped, lengths, LIMIT, 8, drawn(inputs, swapped, lengths, LIMIT, 0))
     assert (np.linalg.norm(moves, axis=2) <= lengths * (1 + 1e-5)).all()
     assert (moves[ids == 0] == 0).all()
     assert np.abs(moves).max() > 0
