@@ -1,5 +1,7 @@
 """Every test starts from the same seed, and TensorFlow keeps its start-up lines to itself."""
 
+import importlib
+import importlib.metadata
 import os
 import sys
 
@@ -13,3 +15,16 @@ def seed():
     """Seed Python, NumPy and the backend, but only where a test has imported Keras."""
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(2015)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    """The module ``examples/minilm.py``, where the model it loads is installed."""
+    install = "run `make pretrained`, which installs it: {} is not here"
+    pytest.importorskip("safetensors", reason=install.format("safetensors"))
+    module = importlib.import_module("examples.minilm")
+    try:
+        importlib.metadata.distribution(module.PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(install.format(module.PACKAGE))
+    return module

@@ -1,8 +1,6 @@
 """A real pretrained model, all-MiniLM-L6-v2: its 72 maps are those the formulas give from the weights in its file."""
 
 import functools
-import importlib
-import importlib.metadata
 
 import numpy as np
 import pytest
@@ -22,18 +20,6 @@ TEXTS = (
     "Someone has a meal.",
     "Prices fell on the stock market today, after a week of gains.",
 )
-
-
-@pytest.fixture(scope="module")
-def minilm():
-    """The module ``examples/minilm.py``."""
-    pytest.importorskip("safetensors", reason=INSTALL.format("safetensors"))
-    module = importlib.import_module("examples.minilm")
-    try:
-        importlib.metadata.distribution(module.PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip(INSTALL.format(module.PACKAGE))
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """A real pretrained model with a small head, explained by deep and by coalitions."""
 
-import importlib
-import importlib.metadata
-
 import keras
 import numpy as np
 import pytest
@@ -11,20 +8,7 @@ from keras_attn_xai import AttentionExplainer
 
 # Keras 3.15 reads its variables with np.array, and TensorFlow 2.21 has not brought their __array__ to NumPy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-INSTALL = "run `make pretrained`, which installs it: {} is not here"
 TEXTS = ["A man is eating food.", "Prices fell on the market."]
-
-
-@pytest.fixture(scope="module")
-def minilm():
-    """The module ``examples/minilm.py``."""
-    pytest.importorskip("safetensors", reason=INSTALL.format("safetensors"))
-    module = importlib.import_module("examples.minilm")
-    try:
-        importlib.metadata.distribution(module.PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip(INSTALL.format(module.PACKAGE))
-    return module
 
 
 @pytest.fixture(scope="module")
