@@ -26,8 +26,8 @@ def write_report(explanations, path, *, class_names=None, title="Attention besid
     """Write a page that shows each text twice: where the model looked, and what moved its answer.
 
     A small script lets the reader choose text, layer, head and queries; pointing at a word, or walking to it with the
-    arrow keys, shows what it attends to. Without the script, and in print, every text is there with the default
-    alignment.
+    arrow keys, shows what it attends to, or what attends to it; all heads of all layers can be seen at a glance.
+    Without the script, and in print, every text is there with the default alignment; its numbers are in a table.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def write_report(explanations, path, *, class_names=None, title="Attention besid
     >>> "film" in page.read_text()
     True
     """
-    write_whole_file(path, _page(explanations, class_names, title, merge))
+    explanations = [explanations] if hasattr(explanations, "attributions") else list(explanations)
+    write_whole_file(path, _page(explanations, _texts(explanations, class_names, merge), title))
     return Path(path)
 
 
@@ -92,9 +93,9 @@ def inline(explanation):
     Notes
     -----
     JupyterLab shows a frame in notebooks it trusts, those run by the same user; of a notebook from elsewhere it drops
-    the frame and shows the sentence inside it until the notebook is trusted. It may draw a frame afresh, in its first
-    state, when it was scrolled out of sight. VS Code shows HTML in trusted workspaces and ``repr`` in others. The
-    frame is light or dark as the browser asks, which need not be as the notebook is.
+    the frame and shows the tinted words inside it until the notebook is trusted. It may draw a frame afresh, in its
+    first state, when it was scrolled out of sight. VS Code shows HTML in trusted workspaces and ``repr`` in others.
+    The frame is light or dark as the browser asks, which need not be as the notebook is.
 
     Examples
     --------
@@ -112,21 +113,18 @@ def inline(explanation):
     shown = max(1, min(SHOWN, MANY // max(1, weights)))
     title = "Attention beside SHAP" + (f", the first {shown} of {rows} rows" if rows > shown else "")
     try:
-        page = _page(explanation[:shown], None, title, None, folded=True)
+        texts = _texts([explanation[:shown]], None, None)
     except ArgumentError as error:
         return f"<pre>{escape(repr(explanation))}</pre><p>{escape(str(error))}</p>"
+    page = _page([explanation[:shown]], texts, title, folded=True)
+    still = _environment().get_template("still.html.j2").render(texts=texts)
     return (
         f'<iframe sandbox="allow-scripts" title="{title}" width="100%" height="{HEIGHT}" '
-        f'style="border:0;resize:vertical;overflow:auto" srcdoc="{escape(page)}">'
-        "Trust this notebook to see the attention and the SHAP values of its texts here.</iframe>"
+        f'style="border:0;resize:vertical;overflow:auto" srcdoc="{escape(page)}">{still}</iframe>'
     )
 
 
-def _page(explanations, class_names, title, merge, *, folded=False):
-    explanations = [explanations] if hasattr(explanations, "attributions") else list(explanations)
-    texts = [one for explanation in explanations for one in _texts(explanation, class_names, merge)]
-    if not texts:
-        raise ArgumentError("Expected at least one explained row; received none.")
+def _page(explanations, texts, title, *, folded=False):
     script = _environment().loader.get_source(_environment(), "report.js")[0]
     given = {
         "title": title,
@@ -153,10 +151,18 @@ def _environment():
     )  # fmt: skip
 
 
-def _texts(explanation, class_names, merge):
+def _texts(explanations, class_names, merge):
     """What the template shows of each row."""
-    if not len(explanation):
-        return []
+    texts = [one for explanation in explanations if len(explanation) for one in _rows(explanation, class_names, merge)]
+    if not texts:
+        raise ArgumentError("Expected at least one explained row; received none.")
+    for text in texts:
+        among = max(other["largest"] for other in texts if other["unit"] == text["unit"])
+        text["strength"] = round(text["largest"] / among, 3) if among else 0.0
+    return texts
+
+
+def _rows(explanation, class_names, merge):
     require_ruler(explanation)
     positions = len(explanation.labels[0])
     fits = any(one.mask.shape[1] == positions for one in explanation.attention)
@@ -197,6 +203,9 @@ def _text(explanation, seen, layers, left_out, class_names, merge):
         "unit": attribution.unit,
         "method": attribution.method,
         "base": float(attribution.base[0]),
+        "largest": float(np.abs(moved[keep]).max(initial=0.0)),
+        "toward": float(moved[keep & (moved > 0)].sum()),
+        "against": float(moved[keep & (moved < 0)].sum()),
         "gap": float(attribution.relative_gap[0]),
         "evaluations": int(attribution.evaluations[0]),
         **_agreement(seen),

@@ -1,5 +1,6 @@
 """The explanation as a table, and as what a notebook shows."""
 
+import re
 import sys
 from dataclasses import replace
 
@@ -58,8 +59,27 @@ def test_a_notebook_gets_a_frame_that_may_run_its_script_and_nothing_else():
     assert html.startswith('<iframe sandbox="allow-scripts" title="Attention beside SHAP, the first 20 of 21 rows"')
     assert html.count("&lt;section") == SHOWN
     assert "allow-same-origin" not in html
-    assert html.endswith(">Trust this notebook to see the attention and the SHAP values of its texts here.</iframe>")
-    assert html.count("<") == 2  # the frame's own tags: the page inside is escaped
+    frame, still = html.split('">', 1)
+    assert frame.count("<") == 1  # the page inside is escaped
+    assert still.strip().startswith("<p>Trust this notebook to choose layers and heads here")
+    assert still.endswith("</iframe>")
+
+
+def test_a_notebook_that_drops_frames_gets_tinted_words():
+    hostile = ["</iframe><script>x</script>", "fine", '"><b>']
+    one = explanation(3, rows=2, labels=hostile)
+    still = one._repr_html_().split('">', 1)[1].removesuffix("</iframe>")
+    assert set(re.findall(r"</?(\w+)", still)) == {"p", "b", "span"}
+    assert still.count("<span") == 2 * 2 * 3
+    assert still.count("<b>") == 2
+    shares = np.abs(one.attribution.values) / np.abs(one.attribution.values).max(1, keepdims=True)
+    signs = {"d55e00": 1, "0072b2": -1}
+    found = [signs[hue] * int(tint, 16) for hue, tint in re.findall("#(d55e00|0072b2)(..)", still)]
+    np.testing.assert_allclose(found, (184 * shares * np.sign(one.attribution.values)).ravel(), atol=1.1)
+    looked = align(one).attention
+    found = [int(tint, 16) for tint in re.findall("#6a4fb3(..)", still)]
+    np.testing.assert_allclose(found, (184 * looked / looked.max(1, keepdims=True)).ravel(), atol=1.1)
+    assert "Attention:" not in explanation(3, attention=False)._repr_html_()
 
 
 def test_of_rows_with_millions_of_weights_a_notebook_shows_fewer(monkeypatch):

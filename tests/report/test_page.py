@@ -87,6 +87,34 @@ def test_the_numbers_are_those_of_the_records(tmp_path):
     assert "Model reviews; background: token id 2" in html
 
 
+def test_every_word_has_its_numbers_in_a_table(tmp_path):
+    shown = explanation(5, rows=3, padding=2)
+    html = written(tmp_path, [shown, explanation(3, attention=False)])
+    lines = re.findall(r'<th scope="row">(.*)<td>([\d.]+)<td>([-+\d.]+)\n', html)
+    assert [label for label, *_ in lines] == [label for row in shown.labels for label in row[:5]]
+    looked, moved = np.array([line[1:] for line in lines], float).T
+    np.testing.assert_allclose(looked, align(shown).attention[:, :5].ravel(), atol=6e-4)
+    np.testing.assert_allclose(moved, shown.attribution.values[:, :5].ravel(), atol=6e-4)
+    assert len(re.findall(r'<th scope="row">[^<]*<td>[-+][\d.]+\n', html)) == 3  # SHAP alone
+
+
+@pytest.mark.parametrize("merge", [None, "words"])
+def test_base_and_words_add_up_to_the_answer(tmp_path, merge):
+    shown = explanation(7, rows=3, padding=2)
+    html = written(tmp_path, shown, merge=merge)
+    names = ("without the words", "words for the answer", "words against it", "with them")
+    base, toward, against, output = (
+        np.array(re.findall(rf"<dt>{name}</dt><dd>([-+\d.]+)</dd>", html), float) for name in names
+    )
+    np.testing.assert_allclose(base, shown.attribution.base, atol=6e-3)
+    np.testing.assert_allclose(output, shown.attribution.output, atol=6e-3)
+    np.testing.assert_allclose(base + toward + against, output, atol=0.021)
+    assert (toward >= 0).all()
+    assert (against <= 0).all()
+    assert toward.any()
+    assert against.any()
+
+
 @pytest.mark.parametrize(("seed", "sign"), [(0, 1), (1, -1)])  # the strongest word speaks for the answer, against it
 def test_the_longest_bar_is_the_strongest_word(tmp_path, seed, sign):
     shown = explanation(7, seed=seed)

@@ -49,7 +49,7 @@ def opened(browser, tmp_path):
     """A function that writes a page, opens it offline, and notes what goes wrong on it."""
     contexts, wrong = [], []
 
-    def open_page(*args, html=None, wait="html.live", context=None, **kwargs):
+    def open_page(*args, html=None, wait="html.live", context=None, refused=None, **kwargs):
         contexts.append(browser.new_context(**{"offline": True, **(context or {})}))
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
@@ -58,7 +58,7 @@ def opened(browser, tmp_path):
             write_report(*args, path, **kwargs)
         else:
             path.write_text(html, encoding="utf-8")
-        page.on("console", lambda said: wrong.append(said.text))
+        page.on("console", lambda said: None if refused and refused in said.text else wrong.append(said.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda asked: None if asked.url == path.as_uri() else wrong.append(asked.url))
@@ -160,6 +160,170 @@ def test_a_word_shows_what_it_attends_to(opened):
     assert titles(page) == said_attention(align(shown, heads=2).attention[0])
 
 
+def test_a_word_shows_what_attends_to_it(opened):
+    shown = with_maps(explanation(7), {"att": (3, 7, 7)})
+    page = opened(shown)
+    page.select_option("#way", "from")
+    assert titles(page) == said_attention(align(shown).attention[0])
+    for heads in ("mean", 2):
+        page.select_option("#head", str(heads))
+        weights = np.array([align(shown, heads=heads, query=query).attention[0] for query in range(7)])
+        for word in range(7):
+            page.locator(".moved > *").nth(word).hover()
+            assert titles(page) == said_attention(weights[:, word])
+            assert page.locator(".now").text_content() == f"each query gives {quoted(shown.labels[0][word])}"
+            first = weights[:, word].argmax()
+            most = f"It gets most from {quoted(shown.labels[0][first])} {weights[first, word]:.3f}, "
+            assert most in page.locator("#said").text_content()
+
+
+def test_queries_are_tinted_by_what_they_give_a_word(opened):
+    shown = with_maps(explanation(5), {"decoder/cross": (2, 3, 5)})
+    page = opened(shown)
+    assert page.locator("#way").is_disabled()
+    weights = np.array([align(shown, query=query).attention[0] for query in range(3)])
+    shares = "all => all.map(one => Number(one.style.getPropertyValue('--s')))"
+    for word in range(5):
+        page.locator(".looked > *").nth(word).hover()
+        found = page.locator(".queries > *").evaluate_all(shares)
+        np.testing.assert_allclose(found, weights[:, word] / weights[:, word].max(), atol=5e-3)
+        first = f"It gets most from {quoted(f'q{weights[:, word].argmax()}')} {weights[:, word].max():.3f}, "
+        assert first in page.locator("#said").text_content()
+    page.mouse.move(0, 0)
+    assert page.locator(".queries > *").evaluate_all(shares) == [0, 0, 0]
+
+
+def test_the_table_follows_what_is_shown(opened):
+    shown = with_maps(explanation(5), {"att": (2, 5, 5)})
+    page = opened([shown, explanation(3, attention=False)])
+    page.locator("section:visible summary").click()
+    cells = "all => all.map(one => one.innerText)"
+    moved = [f"{value:+.3f}" for value in shown.attribution.values[0]]
+    for heads, query in (("mean", None), ("1", None), ("1", 3)):
+        page.select_option("#head", heads)
+        if query is not None:
+            page.locator(".looked > *").nth(query).focus()
+        seen = align(shown, heads=heads if heads == "mean" else 1, **({} if query is None else {"query": query}))
+        looked = [f"{value:.3f}" for value in seen.attention[0]]
+        lines = zip(shown.labels[0], looked, moved, strict=True)
+        assert page.locator("tbody :is(th, td):visible").evaluate_all(cells) == [
+            cell for line in lines for cell in line
+        ]
+    page.locator("#list button").last.click()
+    page.locator("section:visible .moved > *").nth(1).focus()
+    page.locator("section:visible summary").click()
+    assert page.locator("section:visible tr").nth(2).locator("th, td").count() == 2
+
+
+def test_a_word_that_is_held_stays_while_heads_change(opened):
+    shown = with_maps(explanation(5), {"att": (2, 5, 5), "cross": (2, 3, 5)})
+    page = opened(shown)
+    page.select_option("#map", "att")
+    page.locator(".looked > *").nth(3).click()
+    page.mouse.move(0, 0)
+    page.select_option("#head", "1")
+    assert titles(page) == said_attention(align(shown, map="att", heads=1, query=3).attention[0])
+    page.select_option("#way", "from")
+    assert page.locator(".now").text_content().startswith("each query gives")
+    page.select_option("#queries", QUERY_REDUCTIONS[1])
+    seen = align(shown, map="att", heads=1, query=QUERY_REDUCTIONS[1])
+    assert titles(page) == said_attention(seen.attention[0])
+    page.locator(".looked > *").nth(3).click()
+    page.select_option("#map", "cross")  # its queries are others
+    page.mouse.move(0, 0)
+    assert page.locator("#all").is_disabled()
+
+
+def open_overview(page):
+    page.locator("#overview summary").click()
+    page.wait_for_selector("#grid button")
+
+
+def alphas(page, place):
+    """How strongly each pixel of a head's square is drawn, (rows, columns)."""
+    size, alpha = (
+        page.locator("#grid canvas")
+        .nth(place)
+        .evaluate(
+            """one => {
+            const copy = new OffscreenCanvas(one.width, one.height).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(one, 0, 0);
+            const data = [...copy.getImageData(0, 0, one.width, one.height).data];
+            return [[one.height, one.width], data.filter((_, i) => i % 4 === 3)];
+        }"""
+        )
+    )
+    return np.array(alpha).reshape(size)
+
+
+def test_every_head_at_a_glance(opened):
+    shown = with_maps(explanation(5, rows=2), {"a": (2, 5, 5), "cross": (3, 7, 5), "pool": (2, 1, 5)})
+    page = opened(shown)
+    assert page.locator("#grid button").count() == 0  # drawn when it is asked for
+    open_overview(page)
+    for row in range(2):
+        page.locator("#list button").nth(row).click()
+        assert page.locator("#grid b").all_text_contents() == ["a", "cross"]
+        weights = [head for one in shown.attention[:2] for head in one.weights[row]]
+        for place, head in enumerate(weights):
+            assert alphas(page, place).shape == head.shape
+            np.testing.assert_allclose(alphas(page, place), 255 * head / head.max(), atol=1.5)
+    taus = [
+        f"{row_agreement(align(shown, map=name, heads=head), measures=['kendall_tau'])['kendall_tau'][1]:+.2f}"
+        for name, heads in (("a", 2), ("cross", 3))
+        for head in range(heads)
+    ]
+    assert page.locator("#grid button").all_text_contents() == taus
+    page.locator("#grid button").nth(3).click()
+    assert page.locator("section:visible .map").text_content().startswith("cross (heads: head 1,")
+    assert titles(page) == said_attention(align(shown[1], map="cross", heads=1).attention[0])
+    pressed = page.locator("#grid [aria-pressed=true]")
+    assert pressed.get_attribute("aria-label") == f"cross, head 1, Kendall tau: {taus[3]}"
+    page.select_option("#head", "mean")
+    assert pressed.count() == 0
+
+
+def test_the_squares_are_walked_by_keys(opened):
+    page = opened(with_maps(explanation(5), {"a": (3, 5, 5), "b": (3, 5, 5)}))
+    open_overview(page)
+    page.keyboard.press("Tab")
+    focused = "document.activeElement.title.split(',').slice(0, 2).join()"
+    assert page.evaluate(focused) == "a, head 0"
+    steps = (
+        ("ArrowRight", 1),
+        ("ArrowDown", 4),
+        ("ArrowDown", 4),
+        ("ArrowUp", 1),
+        ("End", 5),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+    )
+    for key, place in steps:
+        page.keyboard.press(key)
+        assert page.evaluate(focused) == f"{'ab'[place // 3]}, head {place % 3}"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.locator("section:visible .map").text_content().startswith("b (heads: head 0,")
+    assert page.evaluate(focused) == "b, head 0"
+
+
+def test_a_square_of_a_long_text_shows_the_largest_of_neighbours(opened):
+    shown = with_maps(explanation(131), {"att": (1, 131, 131)})
+    page = opened(shown)
+    open_overview(page)
+    expected = np.zeros((64, 64))
+    at = np.arange(131) * 64 // 131
+    np.maximum.at(expected, np.ix_(at, at), shown.attention[0].weights[0, 0])
+    np.testing.assert_allclose(alphas(page, 0), 255 * expected / expected.max(), atol=1.5)
+
+
+def test_a_text_without_heads_has_no_overview(opened):
+    page = opened([explanation(5, attention=False), with_maps(explanation(5), {"pool": (2, 1, 5)})])
+    for row in range(2):
+        page.locator("#list button").nth(row).click()
+        assert not page.locator("#overview").is_visible()
+
+
 def test_a_word_of_several_pieces_asks_what_its_pieces_ask(opened):
     shown = with_maps(explanation(7), {"att": (2, 7, 7)})  # words of two pieces, and one of one
     page = opened(shown, merge="words")
@@ -191,16 +355,17 @@ def test_the_keyboard_alone_reaches_everything(opened):
         return page.evaluate("document.activeElement.id || document.activeElement.textContent")
 
     reached = []
-    for _ in range(4):
+    for _ in range(6):
         page.keyboard.press("Tab")
         reached.append(focused())
-    assert reached == ["sort", "map", "head", "queries"]
-    page.keyboard.press("Shift+Tab")
+    assert reached == ["sort", "map", "head", "queries", "way", "scale"]
+    for _ in range(3):
+        page.keyboard.press("Shift+Tab")
     page.keyboard.press("2")  # the option "head 2" begins otherwise: nothing moves
     page.keyboard.press("ArrowDown")
     assert page.locator("section:visible .map").text_content().startswith("b (heads: max,")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    for _ in range(4):
+        page.keyboard.press("Tab")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert page.locator("section:visible h2").text_content().startswith("2.")
@@ -259,6 +424,23 @@ def test_texts_sort_by_disagreement(opened):
     assert ": SHAP " in page.locator("section:visible .ruler > *").nth(2).get_attribute("title")
 
 
+def test_texts_can_share_the_scale_of_shap(opened):
+    strong, other = explanation(5, rows=2), explanation(3, unit="output")
+    moved = strong.attribution
+    weak = replace(moved, values=moved.values / 4, output=moved.base + moved.values.sum(1) / 4)
+    page = opened([strong, replace(strong, attributions=(weak,)), other])
+    largest = np.abs(np.concatenate([moved.values, weak.values])).max(1)
+    expected = [*largest / largest.max(), 1]  # values in another unit are not compared
+    tallest = "all => Math.max(...all.map((one) => one.getBoundingClientRect().height))"
+    for choice, shares in (("own", [1] * 5), ("shared", expected)):
+        page.select_option("#scale", choice)
+        found = []
+        for text in range(5):
+            page.locator("#list button").nth(text).click()
+            found.append(page.locator("section:visible .ruler i:last-child").evaluate_all(tallest))
+        np.testing.assert_allclose(np.array(found) / max(found), shares, atol=0.03)
+
+
 def test_hostile_words_stay_words(opened):
     shown = with_maps(explanation(11, labels=HOSTILE), {"</script><script>window.hit=1</script>": (2, 3, 11)})
     shown = replace(shown, attention=(replace(shown.attention[0], query_labels=[HOSTILE[:3]]),))
@@ -267,6 +449,8 @@ def test_hostile_words_stay_words(opened):
         page.locator(".looked > *").nth(place).focus()
         page.locator(".ruler > *").nth(place).hover(force=True)
     page.locator(".queries [role=button]").nth(0).hover()
+    page.locator(".figures summary").click()
+    open_overview(page)
     assert page.locator(".looked > *").all_text_contents() == HOSTILE
     assert page.evaluate("window.hit") is None
     assert page.locator("script").count() == 2
@@ -277,19 +461,27 @@ def test_hostile_words_stay_words(opened):
 def test_every_control_has_a_name(opened):
     shown = with_maps(explanation(4, rows=2, labels=["a", " ", "", "b"]), {"att": (2, 4, 4), "cross": (2, 3, 4)})
     page = opened(shown)
+    page.locator("section:visible summary").click()
+    open_overview(page)
     tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
     roles = [(node["role"]["value"], node["name"]["value"]) for node in tree if not node["ignored"] and "name" in node]
     controls = [one for one in roles if one[0] in ("button", "combobox", "img", "image", "group", "navigation")]
     assert {role for role, _ in controls} >= {"button", "combobox", "group", "navigation"}
-    assert [one for one in controls if not one[1].strip()] == []
-    assert [role for role, _ in controls].count("button") == 1 + 2 + 4 + 3  # back, texts, words, the map's own queries
+    nameless = [one for one in controls if not one[1].strip()]
+    assert nameless == [("group", "")] * 2  # the two that fold: what folds them has a name
+    assert [role for role, _ in controls].count(
+        "button"
+    ) == 1 + 2 + 4 + 3 + 4  # back, texts, words, the map's own queries, heads
 
 
 def test_without_the_script_every_text_is_there(opened):
     page = opened(explanation(5, rows=3), wait=None, context={"java_script_enabled": False})
     assert page.locator("section:visible").count() == 3
     assert not page.locator(".controls").is_visible()
-    assert not page.locator("#said").is_visible()
+    for hidden in ("#said", "#overview"):
+        assert not page.locator(hidden).is_visible()
+    page.locator("section summary").nth(1).click()
+    assert page.locator("tbody tr:visible").count() == 5
 
 
 def test_print_shows_every_text_and_no_controls(opened):
@@ -298,7 +490,7 @@ def test_print_shows_every_text_and_no_controls(opened):
     assert page.locator(".controls").is_visible()
     page.emulate_media(media="print", color_scheme="dark")
     assert page.locator("section:visible").count() == 3
-    for hidden in (".controls", "nav", "#said"):
+    for hidden in (".controls", "nav", "#said", "#overview"):
         assert not page.locator(hidden).is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
@@ -375,3 +567,14 @@ def test_two_in_a_notebook_react_apart(opened, policy):
     assert "heads: mean" in one.locator("section:visible .map").text_content()
     frame = page.frames[1]
     assert frame.evaluate("(() => { try { return parent.document.title } catch { return 'refused' } })()") == "refused"
+
+
+def test_a_notebook_without_scripts_shows_every_text(opened):
+    policy = "<meta http-equiv='Content-Security-Policy' content=\"script-src 'none'\">"
+    html = f"<!DOCTYPE html>{policy}<p>A notebook</p>{explanation(5, rows=3)._repr_html_()}"
+    page = opened(html=html, wait=None, refused="script-src 'none'")
+    inside = page.frame_locator("iframe")
+    inside.locator("section:visible").nth(2).wait_for()
+    assert inside.locator(".looked:visible > *").count() == 3 * 5
+    assert not inside.locator(".controls").is_visible()
+    assert page.locator("body").inner_text().strip() == "A notebook"  # what is inside the frame is for who drops it

@@ -6,7 +6,7 @@
   const find = (id) => document.getElementById(id);
   const texts = JSON.parse(find("numbers").textContent);
   const sections = [...document.querySelectorAll("main > section")];
-  const controls = { sort: find("sort"), map: find("map"), head: find("head"), queries: find("queries") };
+  const controls = Object.fromEntries(["sort", "map", "head", "queries", "way", "scale"].map((name) => [name, find(name)]));
   const rest = find("said").textContent;
   const state = { text: 0, map: "", head: "", queries: "", held: null, pointed: null };
   const NO_ORDER = 999;
@@ -61,6 +61,15 @@
     return shown;
   }
 
+  /** What each query gives a word; undefined where the page does not hold a weight. */
+  function received({ map, head }, word) {
+    return Array.from({ length: map.rows }, (_, query) => {
+      const from = (head * map.rows + query) * map.kept;
+      const at = map.index ? map.index.subarray(from, from + map.kept).indexOf(word) : word;
+      return at < 0 ? undefined : map.weights[from + at] * 10 ** -map.digits;
+    });
+  }
+
   // ---- what is pointed at: {word, query}, either may be null
 
   function pointOf(target) {
@@ -91,10 +100,11 @@
     const point = state.pointed ?? state.held;
     if (now) {
       const query = point?.query ?? null;
-      const shown = attention(now, words.length, query);
-      tint(section, words, shown, now);
-      const who = query === null ? "" : now.map.own ? words[query] : now.map.labels[query];
-      section.querySelector(".now").textContent = query === null ? "" : `of the query ${quoted(who)}`;
+      const turned = query !== null && now.map.own && controls.way.value === "from";
+      tint(section, words, turned ? received(now, query) : attention(now, words.length, query), now);
+      tintQueries(section, point?.query === null ? received(now, point.word) : []);
+      const who = query === null ? "" : quoted(now.map.own ? words[query] : now.map.labels[query]);
+      section.querySelector(".now").textContent = query === null ? "" : `${turned ? "each query gives" : "of the query"} ${who}`;
       section.querySelector(".map").textContent = `${now.map.name} (heads: ${headName(now)}, query: ${now.map.queries[now.queries]})`;
       section.querySelector(".tau").textContent = signed(now.tau);
       section.querySelector(".shared").textContent = now.map.shared[now.at];
@@ -109,12 +119,14 @@
     if (find("said").textContent !== said) find("said").textContent = said; // said aloud again only when it changed
   }
 
-  const headName = ({ map, head }) => (/^\d+$/.test(map.heads[head]) ? `head ${map.heads[head]}` : map.heads[head]);
+  const isNumber = (head) => /^\d+$/.test(head);
+  const headName = ({ map, head }) => (isNumber(map.heads[head]) ? `head ${map.heads[head]}` : map.heads[head]);
 
   function tint(section, words, shown, { map }) {
     const largest = Math.max(...shown.map((one) => Math.abs(one ?? 0))) || 1;
     const looked = section.querySelector(".looked").children;
     const columns = section.querySelector(".ruler").children;
+    const lines = section.querySelector("tbody").rows;
     words.forEach((word, i) => {
       const share = (Math.abs(shown[i] ?? 0) / largest).toFixed(3);
       const said = `attention ${number(shown[i], map.digits)}`;
@@ -122,7 +134,22 @@
       looked[i].title = said;
       columns[i].firstElementChild.style.setProperty("--s", share);
       columns[i].title = `${word}: ${said}, ${shapOf(i)}`;
+      lines[i].cells[1].textContent = number(shown[i], map.digits);
     });
+  }
+
+  /** Queries that are not the words, by what each gives the word pointed at. */
+  function tintQueries(section, given) {
+    const largest = Math.max(...given.map((one) => Math.abs(one ?? 0)), 0) || 1;
+    section.querySelectorAll(".queries > *").forEach((one, i) => {
+      one.style.setProperty("--s", (Math.abs(given[i] ?? 0) / largest).toFixed(3));
+    });
+  }
+
+  /** The three largest of some weights, in words. */
+  function strongest(shown, labels, digits) {
+    const order = [...shown.keys()].filter((i) => shown[i]).sort((a, b) => shown[b] - shown[a] || a - b);
+    return order.slice(0, 3).map((i) => `${quoted(labels[i])} ${number(shown[i], digits)}`).join(", ") || "nothing";
   }
 
   function sentence(now, words, { word, query }) {
@@ -132,11 +159,13 @@
       parts.push(`${quoted(words[word])}, word ${word + 1} of ${words.length}: ${shapOf(word)}${got}.`);
     }
     if (query !== null) {
-      const shown = attention(now, words.length, query);
-      const order = [...shown.keys()].filter((i) => shown[i]).sort((a, b) => shown[b] - shown[a] || a - b);
-      const first = order.slice(0, 3).map((i) => `${quoted(words[i])} ${number(shown[i], now.map.digits)}`);
       const who = word === null ? `The query ${quoted(now.map.labels[query])}` : "As a query it";
-      parts.push(`${who} attends to ${first.join(", ") || "nothing"}.`);
+      parts.push(`${who} attends to ${strongest(attention(now, words.length, query), words, now.map.digits)}.`);
+    }
+    if (word !== null && now?.map.rows > 1) {
+      const whose = now.map.index ? "Of the weights kept, it gets most from" : "It gets most from";
+      const labels = now.map.own ? words : now.map.labels;
+      parts.push(`${whose} ${strongest(received(now, word), labels, now.map.digits)}.`);
     }
     return parts.join(" ");
   }
@@ -152,9 +181,10 @@
     const now = chosen();
     const same = (list) => list.map((one) => [one, one]);
     fill(controls.map, now ? same(texts[state.text].maps.map((one) => one.name)) : [["", "none"]], now?.map.name);
-    const heads = now ? now.map.heads.map((one) => [one, /^\d+$/.test(one) ? `head ${one}` : `${one} of heads`]) : [["", "none"]];
+    const heads = now ? now.map.heads.map((one) => [one, isNumber(one) ? `head ${one}` : `${one} of heads`]) : [["", "none"]];
     fill(controls.head, heads, now?.map.heads[now.head]);
     fill(controls.queries, now ? same(now.map.queries) : [["", "none"]], now?.map.queries[now.queries]);
+    controls.way.disabled = !now?.map.own;
     showQueries(now);
   }
 
@@ -176,6 +206,68 @@
     walkable(line, "Queries of this map");
   }
 
+  // ---- every head at a glance
+
+  const PIXELS = 64; // of a square's side; several weights of a long text share one, the largest shows
+
+  function overview() {
+    const maps = texts[state.text].maps.filter((map) => map.rows > 1 && texts[state.text].words);
+    find("overview").hidden = !maps.some((map) => map.heads.some(isNumber));
+    find("grid").replaceChildren();
+    if (!find("overview").open) return;
+    const colour = getComputedStyle(document.documentElement).getPropertyValue("--attention").trim();
+    for (const map of maps) {
+      const [name, line] = [document.createElement("b"), document.createElement("div")];
+      name.textContent = map.name;
+      line.append(...map.heads.flatMap((head, i) => (isNumber(head) ? [square(map, head, i, colour)] : [])));
+      find("grid").append(name, line);
+    }
+    markSquares(chosen());
+  }
+
+  function square(map, head, place, colour) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(picture(map, place, colour), "");
+    button.addEventListener("click", () => change({ map: map.name, head }, true));
+    return Object.assign(button, { map, place });
+  }
+
+  function picture(map, place, colour) {
+    const words = texts[state.text].words;
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [Math.min(PIXELS, words), Math.min(PIXELS, map.rows)];
+    const seen = new Float32Array(canvas.width * canvas.height);
+    for (let query = 0; query < map.rows; query++) {
+      const top = Math.floor((query * canvas.height) / map.rows) * canvas.width;
+      const from = (place * map.rows + query) * map.kept;
+      for (let i = 0; i < map.kept; i++) {
+        const at = top + Math.floor(((map.index ? map.index[from + i] : i) * canvas.width) / words);
+        seen[at] = Math.max(seen[at], Math.abs(map.weights[from + i]));
+      }
+    }
+    const largest = seen.reduce((a, b) => Math.max(a, b), 1);
+    const [red, green, blue] = colour.split(" ").map(Number);
+    const image = new ImageData(canvas.width, canvas.height);
+    seen.forEach((one, i) => image.data.set([red, green, blue, Math.round((255 * one) / largest)], 4 * i));
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    return canvas;
+  }
+
+  function markSquares(now) {
+    const squares = [...find("grid").querySelectorAll("button")];
+    const at = squares.findIndex((one) => one.map === now?.map && one.place === now.head);
+    squares.forEach((one, i) => {
+      const { map, place } = one;
+      const tau = signed(map.tau[place * map.queries.length + Math.max(0, map.queries.indexOf(state.queries))]);
+      one.lastChild.textContent = tau === "no order" ? "–" : tau;
+      one.title = `${map.name}, head ${map.heads[place]}, Kendall tau: ${tau}`;
+      one.setAttribute("aria-label", one.title);
+      one.setAttribute("aria-pressed", String(i === at));
+      one.tabIndex = i === Math.max(0, at) ? 0 : -1;
+    });
+  }
+
   /** One stop of the Tab key, arrow keys within. */
   function walkable(line, name) {
     line.setAttribute("role", "group");
@@ -194,10 +286,13 @@
     const at = stops.indexOf(event.target);
     if (at < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
     const forward = getComputedStyle(line).direction === "rtl" ? -1 : 1;
-    const steps = { ArrowRight: forward, ArrowLeft: -forward, ArrowDown: 1, ArrowUp: -1, Home: -at, End: stops.length - 1 - at };
+    const { parentElement: part } = event.target;
+    const down = part.parentElement === line ? part.children.length : 1; // a layer of the squares is a line of its own
+    const [first, last] = [-at, stops.length - 1 - at];
+    const steps = { ArrowRight: forward, ArrowLeft: -forward, ArrowDown: down, ArrowUp: -down, Home: first, End: last };
     if (!(event.key in steps)) return;
     event.preventDefault();
-    const next = stops[Math.min(stops.length - 1, Math.max(0, at + steps[event.key]))];
+    const next = stops[at + steps[event.key]] ?? event.target;
     stops.forEach((one) => (one.tabIndex = one === next ? 0 : -1));
     next.focus();
   }
@@ -243,17 +338,25 @@
     sections.forEach((section, j) => (section.hidden = j !== i));
     fillControls();
     orderTexts();
+    overview();
     draw();
   }
 
-  function change(event) {
+  /** Another map, head or reduction; the word that is held stays, where it is a query of both maps. */
+  function change(wanted, holds) {
     const before = chosen().map;
-    Object.assign(state, { map: controls.map.value, head: controls.head.value, queries: controls.queries.value });
-    const stays = before.own && chosen().map.own && event.target !== controls.queries;
-    Object.assign(state, { held: stays ? state.held : null, pointed: null });
+    Object.assign(state, wanted);
+    Object.assign(state, { held: holds && before.own && chosen().map.own ? state.held : null, pointed: null });
     fillControls();
     orderTexts();
+    markSquares(chosen());
     draw();
+  }
+
+  /** SHAP of each text beside its own largest value, or beside the largest of all texts in its unit. */
+  function rescale() {
+    const shared = controls.scale.value === "shared";
+    sections.forEach((section) => section.style.setProperty("--strength", shared ? section.dataset.strength : 1));
   }
 
   // ---- the start
@@ -286,7 +389,13 @@
     find("all").addEventListener("click", release);
     document.addEventListener("keydown", (event) => (event.key === "Escape" ? release() : walk(event)));
     controls.sort.addEventListener("change", orderTexts);
-    for (const name of ["map", "head", "queries"]) controls[name].addEventListener("change", change);
+    for (const name of ["map", "head", "queries"]) {
+      controls[name].addEventListener("change", () => change({ [name]: controls[name].value }, name !== "queries"));
+    }
+    controls.way.addEventListener("change", draw);
+    controls.scale.addEventListener("change", rescale);
+    find("overview").addEventListener("toggle", overview);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", overview);
     listTexts();
     choose(0);
     document.documentElement.classList.add("live");
