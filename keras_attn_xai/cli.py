@@ -1,10 +1,13 @@
-"""The command line: parse, call one public function, print.
+"""The command line: parse, call one public function, print what it made.
 
-Nothing slow is imported before a command needs it, and a user's mistake ends in one sentence and exit code 2.
+Nothing slow is imported before a command needs it, and a user's mistake ends in one sentence and exit code 2. Every
+command makes one document of dicts, lists, texts and numbers, which is printed as JSON or shown by `terminal`.
 """
 
 import argparse
 import contextlib
+import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -32,13 +35,41 @@ def main(argv=None):
     arguments = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up talk, not its errors
     try:
-        return arguments.run(arguments)
+        document = _made(arguments)
+        _print(document, arguments)
     except (AttnXaiError, OSError) as error:
         print(f"keras-attn-xai {arguments.command}: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"keras-attn-xai {arguments.command}: stopped; nothing was written.", file=sys.stderr)
         return 130
+    return 1 if document.get("leaks") else 0
+
+
+def _made(arguments):
+    """What the command makes; where JSON is asked for, whatever is said meanwhile goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
+        return arguments.run(arguments)
+
+
+def _print(document, arguments):
+    if arguments.json:
+        written, binary = _as_json(document), getattr(sys.stdout, "buffer", None)
+        if binary is None:  # what stands for it in a notebook
+            sys.stdout.write(written.decode())
+        else:
+            binary.write(written)
+            binary.flush()
+        return
+    from keras_attn_xai.terminal import show
+
+    show(arguments.command, document)
+
+
+def _as_json(document):
+    """UTF-8, whatever the terminal's encoding; a byte of a path that is no text becomes an escape of JSON."""
+    text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def _parser():
@@ -65,6 +96,14 @@ def _parser():
     explain.add_argument("--seed", type=_seed, default=0, help="of the sampling (default: %(default)s)")
     explain.set_defaults(run=_explain)
 
+    report = commands.add_parser("report", help="write the page of explanations that were saved")
+    report.add_argument(
+        "bundle", metavar="BUNDLE", help="a folder of explanations, as `explain` writes one into its own"
+    )
+    report.add_argument("--out", required=True, metavar="FILE.html", help="page to write; an existing file is replaced")
+    report.add_argument("--classes", metavar="A,B,...", help="a name for each class of the model's output")
+    report.set_defaults(run=_report)
+
     lint = commands.add_parser("lint", help="find attention of a model that reads padding")
     lint.add_argument("model", metavar="MODEL.keras", help="a Keras model with attention")
     lint.add_argument("--inputs", required=True, metavar="FILE.npz", help="a padded batch, one array for each input")
@@ -84,19 +123,31 @@ def _parser():
     audit.add_argument("--players", metavar="INPUT", help="of several inputs, the one whose positions are judged")
     audit.add_argument("--effort", choices=("quick", "full"), default="quick", help="(default: %(default)s)")
     audit.add_argument("--seed", type=_seed, default=0, help="of all that is drawn (default: %(default)s)")
-    audit.add_argument("--json", action="store_true", help="print JSON instead of text")
     audit.set_defaults(run=_audit)
 
     info = commands.add_parser("info", help="print versions")
     info.set_defaults(run=_info)
+
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     return parser
 
 
 def _demo(arguments):
-    from keras_attn_xai.demo import run_demo, summary
+    from keras_attn_xai.demo import run_demo
 
-    print(summary(run_demo(arguments.out, sentences=arguments.sentences, epochs=arguments.epochs, say=_say)))
-    return 0
+    result = run_demo(arguments.out, sentences=arguments.sentences, epochs=arguments.epochs, say=_say)
+    return {
+        "accuracy": result.accuracy,
+        "kendall_tau": _interval(result.tau),
+        "top_3_overlap": _interval(result.overlap),
+        "written": [os.path.join(result.folder, name) for name in result.written],
+    }
+
+
+def _interval(interval):
+    """By name; None where there are too few rows for a number."""
+    return {name: None if math.isnan(value) else value for name, value in interval._asdict().items()}
 
 
 def _explain(arguments):
@@ -116,9 +167,11 @@ def _explain(arguments):
     explanation = explainer(texts, budget=arguments.budget, progress=None if sys.stderr.isatty() else False)
     if not explanation.attention:
         _say(f"The model '{model.name}' has no attention layer, so there is no map; SHAP is shown alone.")
-    for name in _write(model, tokenize(vocabulary, texts).ids, explanation, arguments):
-        print(os.path.join(arguments.out, name))
-    return 0
+    from keras_attn_xai.report.rows import describe
+
+    described = describe(explanation, class_names=_classes(arguments), texts=texts)
+    written = _write(model, tokenize(vocabulary, texts).ids, explanation, arguments)
+    return described | {"written": [os.path.join(arguments.out, name) for name in written]}
 
 
 def _write(model, example, explanation, arguments):
@@ -128,7 +181,7 @@ def _write(model, example, explanation, arguments):
     from keras_attn_xai.report import save_explanation, write_report
     from keras_attn_xai.writing import whole_folder
 
-    classes = arguments.classes.split(",") if arguments.classes else None
+    classes = _classes(arguments)
     with whole_folder(arguments.out, ours=MARKER) as folder:
         write_report(explanation, folder / MARKER, class_names=classes)
         save_explanation(explanation, folder / "explanations")
@@ -141,7 +194,27 @@ def _write(model, example, explanation, arguments):
         return sorted(entry.name for entry in folder.iterdir())
 
 
+def _classes(arguments):
+    return arguments.classes.split(",") if arguments.classes else None
+
+
+def _report(arguments):
+    from keras_attn_xai.report import load_explanation, write_report
+    from keras_attn_xai.report.rows import describe
+
+    try:
+        explanation = load_explanation(arguments.bundle)
+    except (AttnXaiError, OSError):
+        raise
+    except Exception as error:  # a manifest somebody changed may hold anything
+        raise FileFormatError(f"{arguments.bundle} is not a bundle that can be read: {_sentence(error)}") from None
+    described = describe(explanation, class_names=_classes(arguments))
+    return described | {"written": [str(write_report(explanation, arguments.out, class_names=_classes(arguments)))]}
+
+
 def _lint(arguments):
+    from dataclasses import asdict
+
     arrays = _arrays(arguments.inputs)
     model = _load(arguments.model)
     from keras_attn_xai.capture import check_masks
@@ -152,17 +225,11 @@ def _lint(arguments):
         raise
     except Exception as error:  # what a model of somebody else says of an input
         raise ArgumentError(f"{model.name} refused {arguments.inputs}: {_sentence(error)}") from None
-    for leak in leaks:
-        print(leak)
-    calls = {0: "No attention call reads", 1: "1 attention call reads"}.get(
-        len(leaks), f"{len(leaks)} attention calls read"
-    )
-    print(f"{calls} padding of {arguments.inputs}.")
-    return 1 if leaks else 0
+    found = [asdict(leak) | {"sentence": str(leak)} for leak in leaks]
+    return {"model": model.name, "inputs": arguments.inputs, "leaks": found}
 
 
 def _audit(arguments):
-    import json
     from dataclasses import replace
 
     from keras_attn_xai.writing import refuse_foreign
@@ -181,13 +248,10 @@ def _audit(arguments):
     except Exception as error:  # what a model of somebody else says of an input
         raise ArgumentError(f"{model.name} cannot be audited on {arguments.data}: {_sentence(error)}") from None
     found = replace(found, notes=(*found.notes, note))
-    document = json.dumps(found.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
-    written = _write_audit(found, document, arguments.out)
-    print(document if arguments.json else "\n".join((str(found), *written)))
-    return 0
+    return found.to_dict() | {"written": _write_audit(found, arguments.out)}
 
 
-def _write_audit(found, document, out):
+def _write_audit(found, out):
     """The page, the JSON and the table, all or none; the names of what was written."""
     import csv
 
@@ -195,7 +259,7 @@ def _write_audit(found, document, out):
 
     with whole_folder(out, ours=AUDITED) as folder:
         found.to_html(folder / AUDITED)
-        (folder / "audit.json").write_text(document + "\n", encoding="utf-8")
+        (folder / "audit.json").write_bytes(_as_json(found.to_dict()))
         with open(folder / "audit.csv", "w", encoding="utf-8", newline="") as file:
             numbers = found.to_dict()["numbers"]
             table = csv.DictWriter(file, list(numbers[0]), lineterminator="\n")
@@ -294,13 +358,11 @@ def _arrays(path):
 def _info(arguments):
     from importlib.metadata import PackageNotFoundError, version
 
-    print(f"python {sys.version.split()[0]}")
+    versions = {"python": sys.version.split()[0]} | dict.fromkeys(LIBRARIES)
     for name in LIBRARIES:
-        try:
-            print(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            print(f"{name} not installed")
-    return 0
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {"versions": versions}
 
 
 def _load(path):
@@ -338,7 +400,8 @@ def _existing(path):
 def _sentence(error):
     """The first line of a message; an OSError's own text without its number."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}." if error.filename else error.strerror
+        name = error.filename2 or error.filename  # of two, the one that was asked for
+        return f"{name}: {error.strerror}." if name else error.strerror
     return str(error).strip().split("\n")[0]
 
 

@@ -19,7 +19,7 @@ ARRAY_SIDE = (
     ["alignment"],
     ["metrics", "answer"],
     ["plots"],
-    ["report"],
+    ["report", "terminal"],
 )
 KERAS_SIDE = (
     ["errors"],
@@ -39,6 +39,7 @@ DRAINS = {"utils", "common", "helpers", "misc", "core", "base", "types"}
 ONLY_IN = {  # an import, and the places that may have it
     "shap": {"explain.shap_bridge"},
     "matplotlib": {"plots", "report"},
+    "rich": {"terminal"},
     "tensorflow": {"explain", "capture.compiled", "auditing", "callbacks"},
     "keras": {"layers", "capture", "explain", "export", "auditing", "callbacks", "demo", "cli"},
     "keras.src": {"capture.seams", "layers.keras_mask"},  # one file per concern: seams, masks
@@ -145,6 +146,8 @@ def test_imports_point_one_way():
         ("layers.functional", "tensorflow"),
         ("explain.explainer", "shap"),
         ("metrics", "matplotlib.pyplot"),
+        ("demo", "rich.table.Table"),
+        ("terminal", "keras_attn_xai.demo.run_demo"),
         ("explain.explainer", "keras.src.backend.get_keras_mask"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -9,8 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_attn_xai.auditing.verdict import PARTLY, YES
 from keras_attn_xai.cli import _asked, _parser, main
 from keras_attn_xai.layers import BahdanauAttention
+from keras_attn_xai.terminal import MARKS, MEASURES, VERDICTS
 
 WORDS = ["", "[UNK]", "[MASK]", "a", "dull", "fine", "film"]
 
@@ -54,7 +57,10 @@ def test_explain_writes_everything(files, capsys):
     page = (files / "out" / "report.html").read_text(encoding="utf-8")
     assert "dull" in page
     assert "good" in page or "bad" in page
-    assert [line.rsplit("/", 1)[-1] for line in capsys.readouterr().out.splitlines()] == written
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-4:] == [str(files / "out" / name) for name in written]
+    for line, text in zip(lines[1:], ("A fine film", "a dull, dull film"), strict=False):
+        assert re.fullmatch(rf"\d  (bad|good), \d+% +[+-]\d\.\d\d \S+ +0\.\d\d \S+ +(none|[+-]\d\.\d\d)  {text}", line)
 
 
 def test_a_model_without_attention_is_explained_and_told(files, capsys):
@@ -302,6 +308,11 @@ def test_audit_prints_the_verdict_and_writes_every_number(audited, capsys):
     assert printed.splitlines()[-3:] == [str(out / name) for name in ("audit.html", "audit.csv", "audit.json")]
     document = json.loads((out / "audit.json").read_text(encoding="utf-8"))
     assert f"Verdict: {document['verdict']}\n" in printed
+    assert VERDICTS.keys() == {YES, PARTLY}
+    assert MARKS.keys() >= {check["speaks"] for check in document["checks"]}
+    (order,) = [line.split() for line in printed.splitlines() if line.startswith("attention  ")]
+    means = {row["measure"]: row["mean"] for row in document["numbers"] if row["method"] == "attention"}
+    assert order[1:] == [f"{means[measure]:.3f}" for measure in MEASURES]
     assert all(check["sentence"] in printed for check in document["checks"])
     assert all(one in printed for one in (*document["untested"], *document["notes"]))
     assert {row["table"] for row in document["numbers"]} == {"agreement", "faithfulness", "tests"}
@@ -352,8 +363,10 @@ def test_audit_of_several_inputs_judges_the_positions_of_one(tmp_path, capsys):
     np.savez(tmp_path / "rows.npz", **arrays, right=[0, 1, 0])
     assert audit(tmp_path, "--labels", "right", "--players", "y", "--json") == 0
     printed = capsys.readouterr().out
-    assert printed == (tmp_path / "out" / "audit.json").read_text(encoding="utf-8")
-    notes = json.loads(printed)["notes"]
+    document = json.loads(printed)
+    assert document.pop("written") == [str(tmp_path / "out" / f"audit.{kind}") for kind in ("html", "csv", "json")]
+    assert document == json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
+    notes = document["notes"]
     assert any("The model is right on" in note for note in notes)
     assert notes[-1] == f"An absent position is that of the mean row of {tmp_path / 'rows.npz'}."
 
