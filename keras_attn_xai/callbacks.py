@@ -48,7 +48,7 @@ class _AttentionLogger(keras.callbacks.Callback):
         """Maps, the explanation or None, and the numbers by name."""
         explanation = None
         if self._background is None:
-            maps = capture_attention(self.model, self._x)
+            maps = capture_attention(self.model, self._x, progress=False)
         else:
             if self._explainer is None:
                 self._explainer = AttentionExplainer(

@@ -330,6 +330,28 @@ class Attribution(_Rows):
         scale = np.maximum(np.abs(self.output - self.base), floor)
         return np.divide(np.abs(self.gap), scale, out=np.zeros_like(self.gap), where=scale > 0)
 
+    def to_shap(self, data=None):
+        """The values as a ``shap.Explanation`` with the axes of the players, for ``shap.plots.image`` above all.
+
+        Parameters
+        ----------
+        data : array (B, ...), optional
+            What the model read: images, or a number for each player, (B, M).
+
+        Returns
+        -------
+        shap.Explanation
+            ``values`` (B, M) as of `Explanation.to_shap`, else (B, ...) with the players' axes, of patches
+            (B, rows, columns, 1); ``base_values`` (B,).
+
+        Examples
+        --------
+        >>> shap.plots.image(explanation.attribution.to_shap(images))  # doctest: +SKIP
+        """
+        from keras_attn_xai.explain.shap_bridge import attribution_to_shap
+
+        return attribution_to_shap(self, data)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Interactions(_Rows):
@@ -417,6 +439,47 @@ class Interactions(_Rows):
     def shapley_values(self):
         """Each player's share with its half of every pair, (B, M)."""
         return self.values.sum(2)
+
+    def to_shap(self):
+        """The interactions as a ``shap.Explanation``, in the form of shap's TreeExplainer.
+
+        Returns
+        -------
+        shap.Explanation
+            ``values`` (B, M, M), ``base_values`` (B,), ``data`` the labels (B, M).
+
+        Examples
+        --------
+        >>> together.to_shap().values.shape  # doctest: +SKIP
+        (1, 2, 2)
+        """
+        from keras_attn_xai.explain.shap_bridge import interactions_to_shap
+
+        return interactions_to_shap(self)
+
+    @classmethod
+    def from_shap(cls, explanation, *, target=-1, unit="output"):
+        """Interactions found by shap, so that they can be drawn here.
+
+        Parameters
+        ----------
+        explanation : shap.Explanation
+            Of pairs, (B, M, M) or (M, M), of one output: ``shap.TreeExplainer(model)(x, interactions=True)``.
+        target : int, default -1
+        unit : str, default "output"
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        RecordError
+            Values that are not of pairs, or of several outputs; select one with ``explanation[..., k]``.
+        """
+        from keras_attn_xai.explain.shap_bridge import interactions_from_shap
+
+        return interactions_from_shap(explanation, target=target, unit=unit)
 
 
 @dataclass(frozen=True)
@@ -538,14 +601,28 @@ class Explanation:
             word_ids=None if self.word_ids is None else self.word_ids[rows],
         )
 
-    def to_shap(self):
+    def to_shap(self, data=None):
         """The attributions as a ``shap.Explanation``, for shap's own plots.
+
+        Parameters
+        ----------
+        data : array (B, M), optional
+            A number for each player, which ``shap.plots.scatter`` needs and ``beeswarm`` takes colours from: the table
+            that was explained.
 
         Returns
         -------
         shap.Explanation
-            ``values`` (B, M), ``base_values`` (B,), ``data`` the labels (B, M); M counts the players of all inputs,
-            those along several axes one after the other.
+            ``values`` (B, M), ``base_values`` (B,); M counts the players of all inputs, those along several axes one
+            after the other, without those that are padding in every row. ``data`` are the pieces of texts, and None
+            where the players of all rows have the same names, the ``feature_names``.
+
+        Raises
+        ------
+        RecordError
+            An explanation without attributions.
+        ShapeError
+            Data that are not one for each player.
 
         Examples
         --------
@@ -554,7 +631,7 @@ class Explanation:
         """
         from keras_attn_xai.explain.shap_bridge import to_shap
 
-        return to_shap(self)
+        return to_shap(self, data)
 
     @classmethod
     def from_shap(cls, explanation, *, target=-1, unit="output", model="unknown"):
@@ -563,7 +640,8 @@ class Explanation:
         Parameters
         ----------
         explanation : shap.Explanation
-            Of one output: values (B, S) or (S,).
+            Of one output: values (B, S) or (S,), rows of several lengths too, or with more axes (B, ...) and a base
+            value for each row.
         target : int, default -1
         unit : str, default "output"
         model : str, default "unknown"
@@ -571,7 +649,8 @@ class Explanation:
         Returns
         -------
         Explanation
-            Without attention maps.
+            Without attention maps. Its players are tokens where the data are strings, else features; cells of values
+            with more axes.
 
         Raises
         ------

@@ -103,6 +103,19 @@ def test_the_csv_has_a_line_for_each_epoch_and_the_same_numbers(reader, tmp_path
     assert lines[0] != {**lines[1], "epoch": "0"}  # it has learned in between
 
 
+def test_no_progress_is_shown_between_the_epochs(reader, tmp_path, monkeypatch):
+    model, rows = reader
+    asked = []
+
+    def listened(*given, **options):
+        asked.append(options)
+        return capture_attention(*given, **options)
+
+    monkeypatch.setattr(callbacks, "capture_attention", listened)
+    fit(model, rows, AttentionCSVLogger(tmp_path / "a.csv", rows), epochs=2)
+    assert [options["progress"] for options in asked] == [False] * 3  # before the first epoch, and after both
+
+
 def test_appending_goes_on_and_other_columns_are_refused(reader, tmp_path):
     model, rows = reader
     path = tmp_path / "attention.csv"

@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from keras_attn_xai.errors import ShapeError
+from keras_attn_xai.errors import ArgumentError, ShapeError
 from keras_attn_xai.plots.fonts import ending
 from keras_attn_xai.plots.heatmap import size_of
+from keras_attn_xai.plots.of_shap import attribution_of
 from keras_attn_xai.plots.panels import (
     axis_label,
     colour_bar,
@@ -28,7 +29,7 @@ def plot_alignment(attention_map, steps=None, *, row=0, heads="mean", gold=None,
     ----------
     attention_map : AttentionMap
         Weights (B, H, T, S): queries are the target's positions, keys the source's.
-    steps : sequence of Explanation or Attribution, optional
+    steps : sequence of Explanation, Attribution or shap.Explanation, optional
         One for each target position, or for each real one of the row: what moved that output, values (B, S).
     row : int, default 0
         Of the map, and of every step.
@@ -48,7 +49,7 @@ def plot_alignment(attention_map, steps=None, *, row=0, heads="mean", gold=None,
     Raises
     ------
     ArgumentError
-        Another record, or a row or head that does not exist.
+        Another record, or a row or head that does not exist, in the map or in a step.
     ShapeError
         Steps that are not one for each target position, or values or gold of another shape than the map.
 
@@ -88,7 +89,7 @@ def plot_alignment(attention_map, steps=None, *, row=0, heads="mean", gold=None,
 
 def _values_of(steps, seen, row):
     """SHAP values (T, S), zeros at padding, and their unit."""
-    steps = [one.attribution if isinstance(one, Explanation) else one for one in steps]
+    steps = [one.attribution if isinstance(one, Explanation) else attribution_of(one) for one in steps]
     for one in steps:
         require_record(one, (Attribution,), "Explain the model once for each target step.")
     queries, keys = seen.query_mask[0], seen.mask.shape[1]
@@ -96,6 +97,12 @@ def _values_of(steps, seen, row):
         raise ShapeError(
             f"Expected one attribution for each of {len(queries)} target positions, or of the row's {queries.sum()} "
             f"real ones; received {len(steps)}."
+        )
+    without = [place for place, one in enumerate(steps) if not -len(one) <= row < len(one)]
+    if without:
+        raise ArgumentError(
+            f"Every step must have row {row}, which the map has; step {without[0]} has {len(steps[without[0]])} rows. "
+            "Explain the rows of the map for each target step."
         )
     rows = [one_row(one, row).values for one in steps]
     wrong = [("B", *one.shape[1:]) for one in rows if one.shape[1:] != (keys,)]

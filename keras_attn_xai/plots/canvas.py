@@ -1,7 +1,8 @@
-"""A figure of its own: outside pyplot's list of open figures, yet shown by Jupyter."""
+"""A figure of its own: outside pyplot's list of open figures, yet shown by Jupyter, and so are its axes."""
 
 import io
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -17,3 +18,10 @@ class Canvas(Figure):
         with io.BytesIO() as png:
             self.savefig(png, format="png", facecolor=self.get_facecolor())
             return png.getvalue()
+
+
+class CanvasAxes(Axes):
+    """The only axes of a `Canvas`, which display it at the end of a notebook cell."""
+
+    def _repr_png_(self):
+        return self.get_figure()._repr_png_()

@@ -11,6 +11,7 @@ KINDS = {
     "insertion": "Insertion: the strongest come (rising fast is good)",
 }
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (9, 3)), (0, (2, 4)))
+CHANCE = (0, (1, 3))  # of random orders, which are faint besides
 MARKERS = "os^vDPX*<>"  # more than colours, so that the eighth differs from the first
 
 
@@ -57,6 +58,7 @@ def plot_curves(table, *, unit=None, dark=False, fig=None):
     curves = [_checked(one) for one in _curves_of(table)]
     kinds = [kind for kind in KINDS if any(one["kind"] == kind for one in curves)]
     methods = list(dict.fromkeys(one["method"] for one in curves))
+    methods.sort(key=_by_chance)  # so that no colour is spent on a random order
     fig, theme = sheet(fig, dark, (5.2 * len(kinds), 3.6 + 0.2 * len(methods)))
     areas = {(row.method, row.measure): row for row in getattr(table, "rows", ())}
     unit = unit or getattr(table, "unit", None)
@@ -64,7 +66,7 @@ def plot_curves(table, *, unit=None, dark=False, fig=None):
         dress(ax, theme).set_label(kind)
         shown = [one for one in curves if one["kind"] == kind]
         for one in shown:
-            _draw(ax, one, methods.index(one["method"]), theme)
+            _draw(ax, one, methods.index(one["method"]), len(methods), theme)
         said = [_area_said(one["method"], areas.get((one["method"], f"{kind}_area"))) for one in shown]
         _legend(ax, said, theme)
         title(ax, KINDS[kind], theme)
@@ -100,16 +102,27 @@ def _checked(curve):
     return found
 
 
-def _draw(ax, curve, place, theme):
-    colour = theme.faint if curve["method"].startswith("random") else theme.lines[place % len(theme.lines)]
+def _by_chance(method):
+    return method.startswith("random")
+
+
+def _draw(ax, curve, place, count, theme):
+    """A line with its band; markers take turns along it, so that lines on one another can be told apart."""
+    chance, points = _by_chance(curve["method"]), len(curve["fractions"])
+    colour = theme.faint if chance else theme.lines[place % len(theme.lines)]
+    every = min(count, max(1, points // 3), 4)
     plain = {
         "color": colour,
-        "linestyle": DASHES[(place + place // len(DASHES)) % len(DASHES)],
+        "linestyle": CHANCE if chance else DASHES[(place + place // len(DASHES)) % len(DASHES)],
         "marker": MARKERS[place % len(MARKERS)],
+        "markevery": (place % every, every),
+        "markeredgecolor": theme.page,
+        "markeredgewidth": 0.6,
     }
-    ax.plot(curve["fractions"], curve["mean"], linewidth=1.5, markersize=4, clip_on=False, **plain)
+    ax.plot(curve["fractions"], curve["mean"], linewidth=1.6, markersize=6.5, clip_on=False, **plain)
     if curve["low"] is not None and curve["high"] is not None:
-        ax.fill_between(curve["fractions"], curve["low"], curve["high"], color=colour, alpha=0.16, linewidth=0)
+        faint = {"alpha": 0.3 / max(2, min(count, 5)), "linewidth": 0}
+        ax.fill_between(curve["fractions"], curve["low"], curve["high"], color=colour, **faint)
 
 
 def _area_said(method, row):

@@ -11,8 +11,8 @@ FURTHER = (  # asked in this order for what the font of the picture does not hav
     "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Yu Gothic", "Malgun Gothic",
     "Apple SD Gothic Neo", "WenQuanYi Micro Hei", "SimHei", "Noto Sans Arabic", "Noto Sans Hebrew",
     "Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Nirmala UI", "Leelawadee UI",
-    "Segoe UI", "Segoe UI Symbol", "Noto Sans", "Noto Sans Symbols", "Noto Sans Symbols 2", "Arial Unicode MS",
-    "DejaVu Sans", "STIXGeneral",
+    "Segoe UI", "Segoe UI Symbol", "Segoe UI Emoji", "Noto Emoji", "Symbola", "Noto Sans", "Noto Sans Symbols",
+    "Noto Sans Symbols 2", "Arial Unicode MS", "DejaVu Sans", "STIXGeneral",
 )  # fmt: skip
 UNSEEN = {"Cc", "Cf", "Cs", "Mn"}  # categories of characters that are left out rather than boxed
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_attn_xai.plots.fonts import ending
+from keras_attn_xai.plots.of_shap import interactions_of
 from keras_attn_xai.plots.panels import (
     axis_label,
     colour_bar,
@@ -68,7 +69,8 @@ def plot_interactions(interactions, *, row=0, ax=None, dark=False):
 
     Parameters
     ----------
-    interactions : Interactions
+    interactions : Interactions or shap.Explanation
+        Of ``explainer.interactions(x)``, or of shap's TreeExplainer with ``interactions=True``, of one output.
     row : int, default 0
     ax : matplotlib.axes.Axes, optional
         Draw here; by default on a new figure outside pyplot.
@@ -84,6 +86,8 @@ def plot_interactions(interactions, *, row=0, ax=None, dark=False):
     ------
     ArgumentError
         No Interactions, a row that does not exist, or one without players.
+    RecordError
+        A ``shap.Explanation`` without values of pairs (B, M, M).
 
     Examples
     --------
@@ -96,6 +100,7 @@ def plot_interactions(interactions, *, row=0, ax=None, dark=False):
     >>> plots.plot_interactions(together).images[0].get_clim()
     (-2.0, 2.0)
     """
+    interactions = interactions_of(interactions)
     require_record(interactions, (Interactions,), "Ask the explainer: explainer.interactions(x).")
     shown = one_row(interactions, row)
     keep = np.flatnonzero(shown.mask[0])

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_attn_xai.errors import ArgumentError, ShapeError
 from keras_attn_xai.plots.fonts import ending
+from keras_attn_xai.plots.of_shap import attribution_of
 from keras_attn_xai.plots.panels import colour_bar, dress, one_row, require_record, sheet, title
 from keras_attn_xai.plots.theme import clear, diverging, rising
 from keras_attn_xai.plots.weights import heads_said, on_keys
@@ -30,8 +31,9 @@ def plot_image(
 
     Parameters
     ----------
-    seen : Explanation, AttentionMap or Attribution
-        Of an explanation the last map whose keys are the patches of a grid, and its attribution.
+    seen : Explanation, AttentionMap, Attribution or shap.Explanation
+        Of an explanation the last map whose keys are the patches of a grid, and its attribution; of what shap explained
+        values (B, height, width, channels) of one output, or (B, M) with ``regions``.
     image : array (height, width), (height, width, 1), or (height, width, 3)
         Of that row; integers 0 to 255, floats 0 to 1. Other numbers are brought to 0 to 1.
     grid : (int, int), optional
@@ -58,6 +60,8 @@ def plot_image(
         Another record, a row that does not exist, or a map whose keys are no grid.
     ShapeError
         An image, a grid or regions that do not fit.
+    RecordError
+        A ``shap.Explanation`` of several outputs.
 
     Examples
     --------
@@ -70,6 +74,7 @@ def plot_image(
     >>> plots.plot_image(moved, np.zeros((1, 4))).axes[1].images[1].get_array().tolist()
     [[1.0, 1.0, -2.0, -2.0]]
     """
+    seen = attribution_of(seen)
     require_record(seen, (Explanation, AttentionMap, Attribution), "plot_image draws records.")
     shown = one_row(seen, row)
     picture = _colours(image)

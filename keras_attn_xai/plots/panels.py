@@ -3,8 +3,9 @@
 import numpy as np
 
 from keras_attn_xai.errors import ArgumentError
-from keras_attn_xai.plots.canvas import Canvas
+from keras_attn_xai.plots.canvas import Canvas, CanvasAxes
 from keras_attn_xai.plots.fonts import legible, short
+from keras_attn_xai.plots.of_shap import is_of_shap
 from keras_attn_xai.plots.theme import DARK, LIGHT, diverging, rising
 
 NAMED = 60  # more positions than this along an axis are named by some
@@ -56,7 +57,7 @@ def single(ax, dark, size):
     """
     theme = DARK if dark else LIGHT
     if ax is None:
-        ax = sheet(None, dark, size)[0].add_subplot()
+        ax = sheet(None, dark, size)[0].add_subplot(axes_class=CanvasAxes)
     elif dark:
         ax.figure.set_facecolor(theme.page)
     return dress(ax, theme), theme
@@ -213,7 +214,14 @@ def require_row(row, rows):
     rows : int
     """
     if isinstance(row, bool) or not isinstance(row, (int, np.integer)) or not -rows <= row < rows:
-        raise ArgumentError(f"row must be one of {rows} rows, counted from 0; received {row!r}.")
+        rule = (
+            f"0 to {rows - 1}, one of {rows} rows"
+            if rows > 1
+            else "0, the only row"
+            if rows
+            else "of a record with rows"
+        )
+        raise ArgumentError(f"row must be {rule}; received {row!r}.")
 
 
 def require_record(record, kinds, advice):
@@ -226,6 +234,11 @@ def require_record(record, kinds, advice):
     advice : str
         Where to look instead.
     """
+    if is_of_shap(record):
+        raise ArgumentError(
+            "A shap.Explanation has no attention to draw; plot_tokens, plot_series, plot_image and plot_interactions "
+            f"draw what it has. {advice}"
+        )
     if not isinstance(record, kinds):
         names = " or ".join(kind.__name__ for kind in kinds)
         raise ArgumentError(f"Expected {names}; received {type(record).__name__}. {advice}")

@@ -72,7 +72,7 @@ def plot_scatter(seen, *, ax=None, dark=False):
         _name_signs(ax, theme)
     ax.set_xlim(0, None)
     ax.set_ylim(0, 1.15 * (np.abs(moved).max() or 1.0))  # room for what the colours mean
-    axis_label(ax.xaxis, f"attention of {ending(ruler.map)}, {heads_said(ruler.heads)}, {ruler.query}", theme)
+    axis_label(ax.xaxis, f"weights of {ending(ruler.map)}, {heads_said(ruler.heads)}, {ruler.query}", theme)
     axis_label(ax.yaxis, f"|SHAP|{unit}", theme)
     title(ax, f"Kendall tau within a row: {_order(ruler)}", theme)
     return ax

@@ -1,4 +1,4 @@
-"""A signal with attention as a band behind it, and SHAP as bars below."""
+"""A signal with attention as a band behind it, where there is any, and SHAP as bars below."""
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -7,27 +7,32 @@ from matplotlib.dates import date2num
 from keras_attn_xai.alignment import Alignment, align
 from keras_attn_xai.errors import ArgumentError, ShapeError
 from keras_attn_xai.plots.fonts import ending, legible, short
+from keras_attn_xai.plots.of_shap import attribution_of
 from keras_attn_xai.plots.panels import axis_label, colour_bar, dress, require_record, require_row, sheet, title
 from keras_attn_xai.plots.theme import tint
 from keras_attn_xai.plots.weights import heads_said, require_any
 from keras_attn_xai.plots.words import sign_legend, signs
-from keras_attn_xai.records import Explanation
+from keras_attn_xai.records import Attribution, Explanation
 
 NAMED = 7  # more features than this are drawn alike and not named
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (9, 3)), (0, (2, 4)))
 
 
-def plot_series(seen, signal, *, times=None, names=None, row=0, dark=False, fig=None):
+def plot_series(seen, signal, *, times=None, time_unit=None, names=None, row=0, dark=False, fig=None):
     """A signal over a band of attention, with bars of SHAP below, on one ruler of steps.
 
     Parameters
     ----------
-    seen : Explanation or Alignment
-        With steps as players; of another map or other reductions, ``align(explanation, map="...", query="last")``.
+    seen : Explanation, Alignment, Attribution or shap.Explanation
+        With steps as players; of another map or other reductions, ``align(explanation, map="...", query="last")``. Of
+        an attribution, of what shap explained, and of an explanation without maps there is no band of attention. Values
+        (B, T, F) are added up over the features.
     signal : float array (T,) or (T, F)
         What the model read of that row.
     times : numbers or datetime64 (T,), optional
         Rising; by default the steps are counted from 0.
+    time_unit : str, optional
+        Of times that are numbers: "s", "days".
     names : sequence of F str, optional
         Of the features; more than 7 are drawn alike, without names.
     row : int, default 0
@@ -38,15 +43,17 @@ def plot_series(seen, signal, *, times=None, names=None, row=0, dark=False, fig=
     Returns
     -------
     matplotlib.figure.Figure
-        Axes labelled "signal", with the lines and in ``collections[0].get_array()`` the attention, and "SHAP", whose
-        ``patches`` are the bars. Steps that are padding are not drawn.
+        Axes labelled "signal", with the lines and in ``collections[0].get_array()`` the attention if there is any, and
+        "SHAP", whose ``patches`` are the bars. Steps that are padding are not drawn.
 
     Raises
     ------
     ArgumentError
-        Another record, a row that does not exist, or times that do not rise.
+        Another record, a row that does not exist, times that do not rise, or a unit without times that are numbers.
     ShapeError
         A signal, times or names that do not fit the steps.
+    RecordError
+        A ``shap.Explanation`` of several outputs.
 
     Examples
     --------
@@ -60,35 +67,50 @@ def plot_series(seen, signal, *, times=None, names=None, row=0, dark=False, fig=
     >>> [float(bar.get_height()) for bar in figure.axes[1].patches]
     [1.0, -2.0]
     """
-    require_record(seen, (Explanation, Alignment), "Attention and SHAP of the same rows are needed.")
-    require_row(row, len(seen))
-    ruler, row = (align(seen[int(row)]), 0) if isinstance(seen, Explanation) else (seen, int(row))
-    keep = np.flatnonzero(ruler.mask[row])
+    seen = attribution_of(seen)
+    require_record(seen, (Explanation, Alignment, Attribution), "What moved each step is needed.")
+    moved, mask, unit, attention, said = _on_steps(seen, row)
+    keep = np.flatnonzero(mask)
     require_any(keep)
-    lines, names = _features(signal, names, ruler.mask.shape[1])
-    x, dated = _times(times, ruler.mask.shape[1])
+    lines, names = _features(signal, names, len(mask))
+    x, along = _times(times, time_unit, len(mask))
     x, edges = x[keep], _edges(x[keep])
     fig, theme = sheet(fig, dark, (9.0, 4.4))
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    band = _band(above, edges, ruler.attention[row, keep], theme)
     _lines(above, x, lines[keep], names, theme)
-    moved = ruler.attribution[row, keep]
+    moved = moved[keep]
     below.bar(x, moved, width=np.diff(edges), color=signs(theme, moved), linewidth=0)
     below.axhline(0, color=theme.faint, linewidth=0.6)
     for ax, label in ((above, "signal"), (below, "SHAP")):
         dress(ax, theme).set_label(label)
-    axis_label(below.yaxis, f"SHAP ({seen.attribution.unit})" if isinstance(seen, Explanation) else "SHAP", theme)
+    axis_label(below.yaxis, f"SHAP ({unit})" if unit else "SHAP", theme)
     below.set_xlim(edges[0], edges[-1])
-    if dated:
+    if along is None:
         below.xaxis.axis_date()
     else:
-        axis_label(below.xaxis, "step" if times is None else "time", theme)
-    title(
-        above, f"Attention behind the signal: {ending(ruler.map, 40)}, {heads_said(ruler.heads)}, {ruler.query}", theme
-    )
+        axis_label(below.xaxis, along, theme)
     _name_signs(below, theme)
-    colour_bar(band, above, "attention", theme)
+    title(above, "The signal" if said is None else f"Attention behind the signal: {said}", theme)
+    if attention is not None:
+        colour_bar(_band(above, edges, attention[keep], theme), above, "attention", theme)
     return fig
+
+
+def _on_steps(seen, row):
+    """Of one row: SHAP (T,), bool (T,) and the unit where it is known; attention (T,) and what it is, or None."""
+    require_row(row, len(seen))
+    if isinstance(seen, Alignment):
+        ruler, unit = seen, None
+    else:
+        shown = seen[int(row)]
+        moved = shown.attribution if isinstance(shown, Explanation) else shown
+        row, unit = 0, moved.unit
+        if isinstance(shown, Attribution) or not shown.attention:
+            values, mask = (one[0].reshape(one.shape[1], -1) for one in (moved.values, moved.mask))
+            return values.sum(1), mask.any(1), unit, None, None
+        ruler = align(shown)
+    said = f"{ending(ruler.map, 40)}, {heads_said(ruler.heads)}, {ruler.query}"
+    return ruler.attribution[row], ruler.mask[row], unit, ruler.attention[row], said
 
 
 def _features(signal, names, steps):
@@ -107,18 +129,21 @@ def _features(signal, names, steps):
     return lines, names
 
 
-def _times(times, steps):
-    """Places along the ruler (T,), and whether they are dates."""
+def _times(times, unit, steps):
+    """Places along the ruler (T,), and what lies along it, None for dates."""
+    times = None if times is None else np.asarray(times)
+    dated = times is not None and times.dtype.kind == "M"
+    if unit is not None and (times is None or dated):
+        other = "no times" if times is None else f"times {times.dtype}"
+        raise ArgumentError(f"time_unit is of times= that are numbers; received {unit!r} and {other}.")
     if times is None:
-        return np.arange(steps, dtype=float), False
-    times = np.asarray(times)
-    dated = times.dtype.kind == "M"
+        return np.arange(steps, dtype=float), "step"
     if times.shape != (steps,) or not (dated or times.dtype.kind in "iuf"):
         raise ShapeError(f"times must be numbers or datetime64 ({steps},); received {times.dtype} {times.shape}.")
     x = date2num(times) if dated else times.astype(float)
     if not (np.diff(x) > 0).all():
         raise ArgumentError("times must rise from step to step; received some that fall, stay the same or are NaN.")
-    return x, dated
+    return x, None if dated else f"time ({unit})" if unit else "time"
 
 
 def _edges(x):

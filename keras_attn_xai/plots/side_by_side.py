@@ -8,8 +8,10 @@ from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import row_agreement
 from keras_attn_xai.plots.canvas import Canvas
 from keras_attn_xai.plots.fonts import legible, short
+from keras_attn_xai.plots.panels import require_record
 from keras_attn_xai.plots.theme import DARK, LIGHT
 from keras_attn_xai.plots.words import LINE, draw_words, set_lines, sign_legend, signs, tints
+from keras_attn_xai.records import Explanation
 
 WIDTH = 9.0  # inches
 MARGIN = 0.45  # inches on either side
@@ -52,7 +54,7 @@ def plot_side_by_side(
     Raises
     ------
     ArgumentError
-        Not one row, or no map that fits.
+        Another record, not one row, or no map that fits.
 
     Examples
     --------
@@ -67,6 +69,7 @@ def plot_side_by_side(
     >>> [float(bar.get_height()) for bar in figure.axes[1].patches]
     [0.1, 0.6, 0.3]
     """
+    require_record(explanation, (Explanation,), "What AttentionExplainer explains has both.")
     if len(explanation) != 1:
         raise ArgumentError(f"Expected an explanation of one row; received {len(explanation)}. Pass explanation[i].")
     said = answer(explanation.attribution, class_names)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_attn_xai.plots.of_shap import attribution_of
 from keras_attn_xai.plots.panels import one_row, require_record, single, title
 from keras_attn_xai.plots.weights import heads_said, on_keys, require_any
 from keras_attn_xai.plots.words import LINE, draw_words, set_lines, sign_legend, tints
@@ -16,9 +17,9 @@ def plot_tokens(record, *, row=0, heads="mean", query="mean over unmasked", ax=N
 
     Parameters
     ----------
-    record : Attribution or AttentionMap
-        ``explanation.attribution``, one of ``explanation.attention``, or a derived map. Of values made by shap:
-        ``Explanation.from_shap(values).attribution``.
+    record : Attribution, AttentionMap or shap.Explanation
+        ``explanation.attribution``, one of ``explanation.attention``, or a derived map; or what shap explained, of one
+        output.
     row : int, default 0
     heads, query
         Of a map: how heads and queries become one; see `keras_attn_xai.align`.
@@ -36,6 +37,8 @@ def plot_tokens(record, *, row=0, heads="mean", query="mean over unmasked", ax=N
     ------
     ArgumentError
         Another record, or a row, head or query that does not exist.
+    RecordError
+        A ``shap.Explanation`` of several outputs.
 
     Notes
     -----
@@ -52,6 +55,7 @@ def plot_tokens(record, *, row=0, heads="mean", query="mean over unmasked", ax=N
     >>> [text.get_text() for text in ax.texts[:3]], ax.get_title(loc="left")
     (['a', 'fine', 'film'], 'SHAP of tokens in log-odds, largest 2')
     """
+    record = attribution_of(record)
     require_record(record, (Attribution, AttentionMap), "plot_side_by_side draws an Explanation.")
     shown = one_row(record, row)
     signed = isinstance(shown, Attribution)

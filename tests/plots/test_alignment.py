@@ -75,5 +75,10 @@ def test_what_cannot_be_drawn_gets_a_sentence():
         plots.plot_alignment(seen, ["a"] * 7)
     with pytest.raises(ShapeError, match=r"gold must be bool \(7, 10\), .* received int64 \(7, 10\)"):
         plots.plot_alignment(seen, gold=np.zeros((7, 10), int))
-    with pytest.raises(ArgumentError, match="row must be one of 2 rows"):
+    one_by_one = [explanation(7, padding=3, seed=i) for i in range(7)]
+    with pytest.raises(
+        ArgumentError, match=r"Every step must have row 1, which the map has; step 0 has 1 rows. Explain"
+    ):
+        plots.plot_alignment(seen, one_by_one, row=1)
+    with pytest.raises(ArgumentError, match="row must be 0 to 1, one of 2 rows; received 2"):
         plots.plot_alignment(seen, row=2)

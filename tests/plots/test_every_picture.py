@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 
-from keras_attn_xai import Explanation, plots
+from keras_attn_xai import plots
 from keras_attn_xai.plots.theme import DARK, LIGHT
 from tests.made import explanation
 from tests.plots.made import attention_map, png
@@ -104,11 +104,3 @@ def test_pictures_can_be_printed(form, tmp_path):
         file = tmp_path / f"{name}.{form}"
         (getattr(picture, "figure", None) or picture).savefig(file)
         assert file.stat().st_size > 1000
-
-
-def test_what_shap_explained_can_be_drawn():
-    shap = pytest.importorskip("shap")
-    values = np.array([[0.5, -2.0, 0.25]])
-    given = shap.Explanation(values, base_values=np.array([1.0]), data=np.array([["a", "fine", "film"]]))
-    ax = plots.plot_tokens(Explanation.from_shap(given).attribution)
-    assert [text.get_text() for text in ax.texts[:3]] == ["a", "fine", "film"]

@@ -53,7 +53,7 @@ def test_what_cannot_be_drawn_gets_a_sentence():
         plots.plot_heads([])
     with pytest.raises(ShapeError, match="maps of the same rows"):
         plots.plot_heads([attention_map(rows=2), attention_map(rows=3)])
-    with pytest.raises(ArgumentError, match="row must be one of 2 rows"):
+    with pytest.raises(ArgumentError, match="row must be 0 to 1, one of 2 rows; received -3"):
         plots.plot_heads(attention_map(), row=-3)
     with pytest.raises(ArgumentError, match="nothing but padding"):
         plots.plot_heads(attention_map(queries=0, padding=(2, 0)))

@@ -82,7 +82,7 @@ def test_what_cannot_be_drawn_gets_a_sentence():
         plots.plot_heatmap(explanation(3))
     with pytest.raises(ArgumentError, match="Expected Interactions; received AttentionMap"):
         plots.plot_interactions(attention_map())
-    with pytest.raises(ArgumentError, match="row must be one of 2 rows, counted from 0; received 2"):
+    with pytest.raises(ArgumentError, match="row must be 0 to 1, one of 2 rows; received 2"):
         plots.plot_heatmap(attention_map(), row=2)
     with pytest.raises(ArgumentError, match="received True"):
         plots.plot_heatmap(attention_map(), row=True)

@@ -123,7 +123,7 @@ def test_what_cannot_be_drawn_gets_a_sentence():
         plots.plot_image(explanation(3).attribution, PICTURE)
     with pytest.raises(ShapeError, match=r"with 3 groups, one a value; received int64 \(11, 13\) with 1"):
         plots.plot_image(explanation(3).attribution, PICTURE, regions=np.zeros((11, 13), int))
-    with pytest.raises(ArgumentError, match="row must be one of 2 rows"):
+    with pytest.raises(ArgumentError, match="row must be 0 to 1, one of 2 rows; received 2"):
         plots.plot_image(moved((5, 3)), PICTURE, row=2)
-    with pytest.raises(ArgumentError, match="row must be one of 0 rows"):
+    with pytest.raises(ArgumentError, match="row must be of a record with rows; received 0"):
         plots.plot_image(AttentionMap("att", np.zeros((0, 1, 1, 4)), [], []), PICTURE)

@@ -47,7 +47,7 @@ def test_what_cannot_be_drawn_gets_a_sentence():
         plots.plot_rollout(attention_map())
     with pytest.raises(ShapeError, match="self-attention over the same positions"):
         plots.plot_rollout([attention_map(queries=5, keys=7)])
-    with pytest.raises(ArgumentError, match="row must be one of 2 rows"):
+    with pytest.raises(ArgumentError, match="row must be 0 to 1, one of 2 rows; received 5"):
         plots.plot_rollout(layers(), row=5)
     with pytest.raises(ArgumentError, match="query must be"):
         plots.plot_rollout(layers(), query=7)

@@ -45,7 +45,7 @@ def test_other_reductions_come_as_an_alignment():
     own = Figure().add_subplot()
     assert plots.plot_scatter(ruler, ax=own) is own
     np.testing.assert_allclose(own.collections[0].get_offsets()[:, 0], ruler.attention.ravel())
-    assert own.get_xlabel() == "attention of encoder/att, heads: max, last"
+    assert own.get_xlabel() == "weights of encoder/att, heads: max, last"
 
 
 def test_beyond_two_thousand_points_it_is_a_density():

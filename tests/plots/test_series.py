@@ -42,7 +42,23 @@ def test_times_place_lines_band_and_bars():
     figure = plots.plot_series(explanation(5), SIGNAL[:5], times=days)
     png(figure)
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), date2num(days))
+    assert figure.axes[1].get_xlabel() == ""
     assert "2024-02-28" in {label.get_text() for label in figure.axes[1].get_xticklabels()}
+
+
+def test_the_unit_of_times_stands_below():
+    times = np.arange(5.0)
+
+    def along(**options):
+        return plots.plot_series(explanation(5), SIGNAL[:5], **options).axes[1].get_xlabel()
+
+    assert along() == "step"
+    assert along(times=times) == "time"
+    assert along(times=times, time_unit="s") == "time (s)"
+    with pytest.raises(ArgumentError, match="time_unit is of times= that are numbers; received 's' and no times"):
+        along(time_unit="s")
+    with pytest.raises(ArgumentError, match=r"received 's' and times datetime64\[D\]"):
+        along(times=np.datetime64("2024-02-27") + np.arange(5), time_unit="s")
 
 
 def test_an_alignment_brings_other_reductions():
@@ -76,7 +92,7 @@ def test_the_users_figure_is_drawn_on_and_returned():
 
 
 def test_what_cannot_be_drawn_gets_a_sentence():
-    with pytest.raises(ArgumentError, match="Expected Explanation or Alignment; received AttentionMap"):
+    with pytest.raises(ArgumentError, match="Expected Explanation or Alignment or Attribution; received AttentionMap"):
         plots.plot_series(attention_map(), SIGNAL)
     with pytest.raises(ShapeError, match=r"\(5,\) or \(5, F\), .* received float64 \(7, 3\)"):
         plots.plot_series(explanation(5), SIGNAL)
@@ -88,5 +104,5 @@ def test_what_cannot_be_drawn_gets_a_sentence():
         plots.plot_series(explanation(7), SIGNAL, times=np.arange(6.0))
     with pytest.raises(ArgumentError, match="times must rise"):
         plots.plot_series(explanation(7), SIGNAL, times=np.zeros(7))
-    with pytest.raises(ArgumentError, match="row must be one of 1 rows"):
+    with pytest.raises(ArgumentError, match="row must be 0, the only row; received 1"):
         plots.plot_series(explanation(7), SIGNAL, row=1)

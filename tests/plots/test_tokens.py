@@ -146,7 +146,7 @@ def test_text_written_from_right_to_left_begins_at_the_right():
 def test_what_cannot_be_drawn_gets_a_sentence():
     with pytest.raises(ArgumentError, match=r"Expected Attribution or AttentionMap; received Explanation. plot_side"):
         plots.plot_tokens(explanation(3))
-    with pytest.raises(ArgumentError, match="row must be one of 1 rows"):
+    with pytest.raises(ArgumentError, match="row must be 0, the only row; received 1"):
         plots.plot_tokens(explanation(3).attribution, row=1)
     with pytest.raises(ArgumentError, match="nothing but padding"):
         plots.plot_tokens(attention_map(keys=0, padding=(0, 2)))
