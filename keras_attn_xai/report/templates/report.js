@@ -361,6 +361,17 @@
 
   // ---- the start
 
+  /** What a word says when pointed at: its numbers, which the page writes once, in the table. */
+  function entitle(section) {
+    const [moved, columns] = [section.querySelector(".moved").children, section.querySelector(".ruler").children];
+    [...section.querySelector("tbody").rows].forEach(({ cells }, i) => {
+      moved[i].title = `SHAP ${cells[cells.length - 1].textContent.trim()}`;
+      columns[i].title = `${moved[i].textContent}: ${moved[i].title}`;
+      const looked = section.querySelector(".looked")?.children[i];
+      if (looked) looked.title = `attention ${cells[1].textContent.trim()}`;
+    });
+  }
+
   async function start() {
     for (const text of texts) text.maps = await readMaps(text);
     sections.forEach((section) => {
@@ -369,8 +380,7 @@
         [...part.children].forEach((one, i) => (one.dataset.word = i));
       }
       walkable(line, "Words; arrow keys move between them");
-      const moved = section.querySelector(".moved").children;
-      [...section.querySelector(".ruler").children].forEach((one, i) => (one.title = `${moved[i].textContent}: ${moved[i].title}`));
+      entitle(section);
       const point = (to) => ((state.pointed = to), draw());
       section.addEventListener("pointerover", (event) => point(pointOf(event.target)));
       section.addEventListener("pointerleave", () => point(null));
