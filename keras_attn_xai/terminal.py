@@ -95,7 +95,7 @@ def _explained(document, rich):
     for number, row in enumerate(document["rows"], 1):
         table.add_row(str(number), *_row(row, mapped=document["map"]), _text(row["text"]))
     yield table
-    yield _text(_how_to_read(document), "dim")
+    yield from (_text(line, "dim") for line in _how_to_read(document))
     yield from _written(document)
 
 
@@ -107,22 +107,21 @@ def _row(row, *, mapped):
     yield (
         _text("")
         if shap is None
-        else _text(f"{shap['value']:+.2f} {shap['label']}", TOWARD if shap["value"] > 0 else AGAINST)
+        else _text(f"{shap['value']:+.3g} {shap['label']}", TOWARD if shap["value"] > 0 else AGAINST)
     )
     if mapped:
-        yield _text("") if looked is None else _text(f"{looked['value']:.2f} {looked['label']}", ATTENTION)
+        yield _text("") if looked is None else _text(f"{looked['value']:.2g} {looked['label']}", ATTENTION)
         yield _text("none" if tau is None else f"{tau:+.2f}")
 
 
 def _how_to_read(document):
-    shown = f"by SHAP: the position that moved the answer most, and by how much ({document['unit']})"
+    yield f"by SHAP: the position that moved the answer most, and how far ({document['unit']})"
     if not document["map"]:
-        return f"{shown}. There is no attention map to lay beside it."
-    of = "'{name}', heads: {heads}, query: {query}".format(**document["map"])
-    return (
-        f"{shown}. by attention: the position with the largest weight ({of}). tau: Kendall tau of the weights with "
-        "|SHAP|, 1 the same order, 0 unrelated."
-    )
+        yield "There is no attention map to lay beside it."
+        return
+    of = "{name}, heads: {heads}, query: {query}".format(**document["map"])
+    yield f"by attention: the position with the largest weight ({of})"
+    yield "tau: Kendall tau of the weights with |SHAP|; 1 same order, 0 unrelated"
 
 
 def _demo(document, rich):
@@ -173,7 +172,7 @@ def _faithfulness(document, rich):
     for order in dict.fromkeys(order for order, _ in means):
         numbers = [(means.get((order, measure)), best[measure]) for measure in MEASURES]
         cells = [
-            Text(f"{mean:.3f}", "bold" if mean == most else "") if mean is not None else Text("")
+            Text(f"{mean:z.3f}", "bold" if mean == most else "") if mean is not None else Text("")
             for mean, most in numbers
         ]
         table.add_row(_text(order, ATTENTION if order == "attention" else ""), *cells)

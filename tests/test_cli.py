@@ -60,7 +60,7 @@ def test_explain_writes_everything(files, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-4:] == [str(files / "out" / name) for name in written]
     for line, text in zip(lines[1:], ("A fine film", "a dull, dull film"), strict=False):
-        assert re.fullmatch(rf"\d  (bad|good), \d+% +[+-]\d\.\d\d \S+ +0\.\d\d \S+ +(none|[+-]\d\.\d\d)  {text}", line)
+        assert re.fullmatch(rf"\d  (bad|good), \d+% +[+-]\S+ \S+ +0\.\d+ \S+ +(none|[+-]\d\.\d\d)  {text}", line)
 
 
 def test_a_model_without_attention_is_explained_and_told(files, capsys):
@@ -312,7 +312,7 @@ def test_audit_prints_the_verdict_and_writes_every_number(audited, capsys):
     assert MARKS.keys() >= {check["speaks"] for check in document["checks"]}
     (order,) = [line.split() for line in printed.splitlines() if line.startswith("attention  ")]
     means = {row["measure"]: row["mean"] for row in document["numbers"] if row["method"] == "attention"}
-    assert order[1:] == [f"{means[measure]:.3f}" for measure in MEASURES]
+    assert order[1:] == [f"{means[measure]:z.3f}" for measure in MEASURES]
     assert all(check["sentence"] in printed for check in document["checks"])
     assert all(one in printed for one in (*document["untested"], *document["notes"]))
     assert {row["table"] for row in document["numbers"]} == {"agreement", "faithfulness", "tests"}

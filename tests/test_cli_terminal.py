@@ -86,6 +86,7 @@ AUDIT = {
         number("attention", "comprehensiveness", 1.25),
         number("attention", "sufficiency", 0.5),
         number("attention", "deletion_area", None),
+        number("attention", "insertion_area", -1e-9),
         number("|expected gradients|", "comprehensiveness", 0.75),
         number("|expected gradients|", "sufficiency", 0.25),
         number("|expected gradients|", "insertion_area", 2.0),
@@ -164,17 +165,26 @@ def test_a_plain_explanation_is_a_line_for_each_text_then_the_files(plain):
     assert re.split(" {2,}", lines[1]) == ["1", "good, 75%", "-2.35 fine", "0.42 film", "+0.33", "A fine film"]
     assert re.split(" {2,}", lines[2])[4:] == ["none", ("a dull film " * 30).strip()]
     assert re.split(" {2,}", lines[3])[1] == "good = 1.1"
-    assert "'att', heads: mean, query: mean over unmasked" in lines[4]
-    assert lines[5:] == ["", *EXPLAINED["written"]]
+    assert lines[4].endswith("and how far (log-odds)")
+    assert lines[5].endswith("(att, heads: mean, query: mean over unmasked)")
+    assert lines[6].startswith("tau: Kendall tau")
+    assert lines[7:] == ["", *EXPLAINED["written"]]
 
 
 def test_an_explanation_without_a_map_has_no_columns_for_it(plain):
     row_without = row(tau=None) | {"strongest": {"shap": None, "attention": None}}
-    head, text, note, *_ = plain("report", EXPLAINED | {"map": None, "rows": [row_without]}).splitlines()
+    head, text, _, note, *_ = plain("report", EXPLAINED | {"map": None, "rows": [row_without]}).splitlines()
     assert "attention" not in head
     assert "tau" not in head
     assert text.split() == ["1", "good,", "75%", "A", "fine", "film"]
-    assert note.endswith("There is no attention map to lay beside it.")
+    assert note == "There is no attention map to lay beside it."
+
+
+def test_numbers_far_from_one_are_still_numbers(plain):
+    strongest = {"shap": {"label": "a", "position": 0, "value": 1.2345e-5}}
+    strongest["attention"] = {"label": "b", "position": 0, "value": 0.00321}
+    printed = plain("explain", EXPLAINED | {"rows": [row() | {"strongest": strongest}]})
+    assert re.search("  [+]1.23e-05 a  0.0032 b  ", printed)
 
 
 def test_the_plain_demo_ends_in_what_to_do(plain):
@@ -208,7 +218,7 @@ def test_a_plain_audit_has_a_line_for_each_reason_and_each_order(plain):
     ]
     assert [re.split(" {2,}", line) for line in lines[8:11]] == [
         ["order", "comprehensiveness", "sufficiency", "deletion area", "insertion area"],
-        ["attention", "1.250", "0.500"],
+        ["attention", "1.250", "0.500", "0.000"],
         ["|expected gradients|", "0.750", "0.250", "2.000"],
     ]
     assert lines[11].startswith("means, in log-odds; ")
