@@ -614,8 +614,9 @@ class Explanation:
         -------
         shap.Explanation
             ``values`` (B, M), ``base_values`` (B,); M counts the players of all inputs, those along several axes one
-            after the other, without those that are padding in every row. ``data`` are the pieces of texts, and None
-            where the players of all rows have the same names, the ``feature_names``.
+            after the other, without those that are padding in every row: of one text, ``explanation[3].to_shap()``,
+            there are its own words alone. ``data`` are the pieces of texts, and None where the players of all rows have
+            the same names, the ``feature_names``.
 
         Raises
         ------

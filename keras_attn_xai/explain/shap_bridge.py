@@ -108,12 +108,20 @@ def _table(parts, base, data):
     labels = [sum(row, ()) for row in zip(*(part.player_labels for part in parts), strict=True)]
     labels = _written(labels, mask.shape)[:, kept]
     names = _names(labels, kept, spoken=spoken)
+    places = None
     if data is not None:
         data = _own_data(data, mask.shape)[:, kept]
     elif spoken or not _one_each(labels):
         data = labels
+        if rows == 1:  # or shap's waterfall says "fine = fine"
+            places = np.array([[f"position {i}" for i in np.flatnonzero(kept)]], dtype=object)
     return shap.Explanation(
-        values=values[:, kept], base_values=np.array(base), data=data, feature_names=names, output_names=parts[0].unit
+        values=values[:, kept],
+        base_values=np.array(base),
+        data=data,
+        display_data=places,
+        feature_names=names,
+        output_names=parts[0].unit,
     )
 
 

@@ -11,6 +11,7 @@ KINDS = {
     "insertion": "Insertion: the strongest come (rising fast is good)",
 }
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (9, 3)), (0, (2, 4)))
+BANDS = 4  # of more methods the intervals stand at the markers
 CHANCE = (0, (1, 3))  # of random orders, which are faint besides
 MARKERS = "os^vDPX*<>"  # more than colours, so that the eighth differs from the first
 
@@ -33,8 +34,8 @@ def plot_curves(table, *, unit=None, dark=False, fig=None):
     -------
     matplotlib.figure.Figure
         Axes labelled "deletion" and "insertion", those that there are; ``ax.lines`` are the curves in the order of the
-        table, ``ax.collections`` the bands between low and high. The legend has the area under each curve with its
-        95 % interval, where the table has it.
+        table, ``ax.collections`` the bands between low and high, of more than 4 methods their intervals at the markers,
+        which take turns. The legend has the area under each curve with its 95 % interval, where the table has it.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def _draw(ax, curve, place, count, theme):
     """A line with its band; markers take turns along it, so that lines on one another can be told apart."""
     chance, points = _by_chance(curve["method"]), len(curve["fractions"])
     colour = theme.faint if chance else theme.lines[place % len(theme.lines)]
-    every = min(count, max(1, points // 3), 4)
+    every = max(1, min(points // 3, max(4, points // 6)))
     plain = {
         "color": colour,
         "linestyle": CHANCE if chance else DASHES[(place + place // len(DASHES)) % len(DASHES)],
@@ -120,9 +121,14 @@ def _draw(ax, curve, place, count, theme):
         "markeredgewidth": 0.6,
     }
     ax.plot(curve["fractions"], curve["mean"], linewidth=1.6, markersize=6.5, clip_on=False, **plain)
-    if curve["low"] is not None and curve["high"] is not None:
-        faint = {"alpha": 0.3 / max(2, min(count, 5)), "linewidth": 0}
-        ax.fill_between(curve["fractions"], curve["low"], curve["high"], color=colour, **faint)
+    if curve["low"] is None or curve["high"] is None:
+        return
+    if count <= BANDS:
+        ax.fill_between(curve["fractions"], curve["low"], curve["high"], color=colour, alpha=0.13, linewidth=0)
+    else:
+        at = slice(place % every, None, every)
+        ends = (curve[name][at] for name in ("fractions", "low", "high"))
+        ax.vlines(*ends, color=colour, alpha=0.55, linewidth=1.2, clip_on=False)
 
 
 def _area_said(method, row):

@@ -1,5 +1,6 @@
 """Fonts that have the characters of a text, among those installed; a character that none has becomes a box."""
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ FURTHER = (  # asked in this order for what the font of the picture does not hav
     "Segoe UI", "Segoe UI Symbol", "Segoe UI Emoji", "Noto Emoji", "Symbola", "Noto Sans", "Noto Sans Symbols",
     "Noto Sans Symbols 2", "Arial Unicode MS", "DejaVu Sans", "STIXGeneral",
 )  # fmt: skip
+SKIN = re.compile("(?<=.)[\U0001f3fb-\U0001f3ff]")  # a tone of the character before, which only coloured fonts have
 UNSEEN = {"Cc", "Cf", "Cs", "Mn"}  # categories of characters that are left out rather than boxed
 
 
@@ -36,7 +38,7 @@ def legible(texts):
     >>> legible(["a\\nfine", "film"])[0]
     ['a fine', 'film']
     """
-    texts = [" ".join(str(text).split()) for text in texts]
+    texts = [SKIN.sub("", " ".join(str(text).split())) for text in texts]
     families = list(FontProperties().get_family())
     missing = {character for text in texts for character in text if not character.isascii() or ord(character) < 32}
     for family in (*families, *FURTHER):

@@ -179,6 +179,7 @@ def colour_bar(image, ax, label, theme, *, beside=None):
     place = {"cax": beside} if beside is not None else {"ax": ax, "pad": 0.02, "fraction": 0.05, "aspect": 30}
     bar = image.axes.figure.colorbar(image, **place)
     bar.outline.set_edgecolor(theme.faint)
+    bar.ax.set_facecolor(theme.page)  # behind colours that let it through
     bar.ax.tick_params(colors=theme.faint, labelcolor=theme.ink, labelsize=8)
     axis_label(bar.ax.yaxis, label, theme)
     return bar

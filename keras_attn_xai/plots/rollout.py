@@ -70,13 +70,13 @@ def plot_rollout(maps, *, row=0, query="mean over unmasked", residual="half", he
         [f"{place} {ending(one.name, 14)}" for place, one in enumerate(shown, 1)],
         [shown[0].key_labels[0][i] for i in keep],
     )
-    ax, theme = single(ax, dark, size_of(names, keys))
+    said = f"Rollout, {heads_said(heads if isinstance(heads, str) else f'head {heads}')}, {followed[0].query}"
+    width, height = size_of(names, keys)
+    ax, theme = single(ax, dark, (max(width, 1.2 + 0.085 * len(said)), height))
     image = draw_matrix(ax, values, theme)
     name_positions(ax.yaxis, names, theme)
     name_positions(ax.xaxis, keys, theme)
     axis_label(ax.yaxis, "after layer", theme)
-    title(
-        ax, f"Rollout, {heads_said(heads if isinstance(heads, str) else f'head {heads}')}, {followed[0].query}", theme
-    )
+    title(ax, said, theme)
     colour_bar(image, ax, "rests on", theme)
     return ax

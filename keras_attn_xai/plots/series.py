@@ -156,7 +156,7 @@ def _edges(x):
 
 def _band(ax, edges, attention, theme):
     """Attention from top to bottom of the axes, behind everything."""
-    shades = LinearSegmentedColormap.from_list("band", [theme.page, tint(theme, theme.attention, 1)])
+    shades = LinearSegmentedColormap.from_list("band", [theme.page, tint(theme, theme.attention, 0.75)])
     largest = float(attention.max()) or 1.0
     tall = {"transform": ax.get_xaxis_transform(), "zorder": 0, "linewidth": 0, "rasterized": True}
     return ax.pcolormesh(edges, [0, 1], attention[None], cmap=shades, vmin=0, vmax=largest, **tall)

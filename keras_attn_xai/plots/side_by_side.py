@@ -1,5 +1,7 @@
 """The signature picture: one text tinted twice, by attention and by SHAP, over bars on one ruler."""
 
+from unicodedata import east_asian_width
+
 import numpy as np
 
 from keras_attn_xai.alignment import align
@@ -7,7 +9,7 @@ from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import row_agreement
 from keras_attn_xai.plots.canvas import Canvas
-from keras_attn_xai.plots.fonts import legible, short
+from keras_attn_xai.plots.fonts import legible, right_to_left, short
 from keras_attn_xai.plots.panels import require_record
 from keras_attn_xai.plots.theme import DARK, LIGHT
 from keras_attn_xai.plots.words import LINE, draw_words, set_lines, sign_legend, signs, tints
@@ -48,7 +50,8 @@ def plot_side_by_side(
     Returns
     -------
     matplotlib.figure.Figure
-        Four axes, top to bottom: tinted words and bars of attention, bars and tinted words of SHAP.
+        Four axes, top to bottom: tinted words and bars of attention, bars and tinted words of SHAP; from right to left
+        where the words are written so.
         Save it with ``figure.savefig(path)``.
 
     Raises
@@ -97,6 +100,8 @@ def plot_side_by_side(
         )
     _bars(mirror, moved, signs(theme, moved), f"SHAP ({unit})", theme)
     _name_positions(mirror, words, theme)
+    if right_to_left(words):
+        mirror.invert_xaxis()
     (said,), families = legible([f"The model says: {said}"])
     plain = {"loc": "left", "pad": 30, "parse_math": False, "fontfamily": families}
     top.set_title(said, fontsize=SIZE + 2, color=theme.ink, fontweight="bold", **plain)
@@ -134,7 +139,7 @@ def _panels(fig, theme, placed, words):
     """Four axes stacked top to bottom, in inches, and the page behind them."""
     text = (placed[-1][2] + 1 if placed else 1) * LINE * SIZE / 72
     named = len(words) <= NAMED
-    ruler = 0.1 + 0.06 * min(16, max(map(len, words), default=1)) if named else 0.3
+    ruler = 0.1 + 0.06 * min(16, max(map(len, words), default=1)) if named and not _side_by_side(words) else 0.3
     heights = {"title": 0.75, "top": text, "a": 0.12, "bars": BAR_HEIGHT, "b": 0.1, "mirror": BAR_HEIGHT}
     heights |= {"ruler": ruler + 0.4, "bottom": text, "caption": 0.62}
     total = sum(heights.values())
@@ -171,11 +176,18 @@ def _name_positions(ax, words, theme):
     ax.tick_params(axis="x", labelbottom=True, colors=theme.ink)
     if len(words) <= NAMED:
         names, families = legible(map(short, words))
-        plain = {"rotation": 90, "parse_math": False, "fontfamily": families}
+        plain = {"rotation": 0 if _side_by_side(words) else 90, "parse_math": False, "fontfamily": families}
         ax.set_xticks(np.arange(len(words)), names, fontsize=SIZE - 3, **plain)
     else:
         ax.set_xlabel("position", fontsize=SIZE - 3, color=theme.faint)
         ax.tick_params(axis="x", labelsize=SIZE - 3)
+
+
+def _side_by_side(words):
+    """Whether names have room under the bars without being turned; letters of East Asia are twice as wide."""
+    room = (WIDTH - 2 * MARGIN) / max(len(words), 8)
+    wide = [sum(1 + (east_asian_width(letter) in "WF") for letter in short(word)) for word in words]
+    return 0.085 * max(wide, default=0) <= room
 
 
 def _heading(ax, text, theme, parts=()):

@@ -95,7 +95,7 @@ def test_shap_draws_it(plot, rows, padded):
 def test_a_waterfall_names_the_words():
     shap.plots.waterfall(made(1).to_shap()[0], show=False)
     names = " ".join(text.get_text() for text in plt.gcf().axes[0].get_yticklabels())
-    assert all(f"word0{s}" in names for s in range(S))
+    assert all(f"position {s} = word0{s}" in names for s in range(S))
 
 
 # from_shap

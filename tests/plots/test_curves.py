@@ -79,6 +79,23 @@ def test_bands_lie_between_low_and_high():
             assert {(round(x, 9), round(low, 9)), (round(x, 9), round(high, 9))} <= corners
 
 
+def test_of_many_methods_intervals_stand_at_markers_that_take_turns():
+    made = [one._replace(low=one.mean - 0.5, high=one.mean + 0.25) for one in curves(METHODS, ["deletion"])]
+    (ax,) = plots.plot_curves(made).axes
+    marked = set()
+    for line, lines, one in zip(ax.lines, ax.collections, made, strict=True):
+        start, every = line.get_markevery()
+        marked.add(start)
+        ends = np.stack([[RULER, one.low], [RULER, one.high]]).transpose(2, 0, 1)[start::every]
+        np.testing.assert_allclose(lines.get_segments(), ends)
+    assert marked == {0, 1}
+
+
+def test_no_colour_is_spent_on_chance():
+    (ax,) = plots.plot_curves(curves(METHODS, ["deletion"])).axes
+    assert [line.get_color() for line in ax.lines if line.get_color() != LIGHT.faint] == list(LIGHT.lines)
+
+
 def test_the_legend_has_the_areas_of_the_table():
     rows = (Row("attention", "deletion_area", 0.5, -0.25, 0.75), Row("attention", "insertion_area", 2, 1, 3))
     figure = plots.plot_curves(Table(tuple(curves(METHODS[:2])), rows, "log-odds"))

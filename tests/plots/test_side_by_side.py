@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -49,6 +50,24 @@ def test_signs_have_two_colours_and_tints_grow_with_magnitude():
     assert (np.argsort(tints(top)) == np.argsort(attention)).all()
     for sign in (values > 0, values < 0):
         assert (np.argsort(tints(bottom)[sign]) == np.argsort(np.abs(values[sign]))).all()
+
+
+@pytest.mark.parametrize(("words", "mirrored"), [(["סרט", "טוב", "מאוד"], True), (["a", "fine", "film"], False)])
+def test_bars_run_as_the_words_are_written(words, mirrored):
+    top, bars, mirror, _ = plots.plot_side_by_side(explanation(3, labels=words)).axes
+    assert [ax.xaxis_inverted() for ax in (bars, mirror)] == [mirrored] * 2
+    ways = np.diff([word.get_position()[0] for word in words_of(top)])
+    assert (ways < 0 if mirrored else ways > 0).all()
+
+
+@pytest.mark.parametrize(("words", "turned"), [(["fine"] * 5, 0), (["fine"] * 40, 90), (["好看的電影很好"] * 8, 90)])
+def test_names_are_turned_where_they_have_no_room(words, turned):
+    figure = plots.plot_side_by_side(explanation(len(words), labels=words))
+    labels = figure.axes[2].get_xticklabels()
+    assert {label.get_rotation() for label in labels} == {turned}
+    figure._repr_png_()
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_the_caption_has_the_numbers_of_metrics():
