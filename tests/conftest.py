@@ -1,5 +1,6 @@
 """Every test starts from the same seed, and TensorFlow keeps its start-up lines to itself."""
 
+import gc
 import importlib
 import importlib.metadata
 import os
@@ -8,6 +9,12 @@ import sys
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_collection_finish():
+    """What is imported stays: Keras collects garbage for every weight it drops, and TensorFlow is a large heap."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
