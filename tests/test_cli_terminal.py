@@ -289,7 +289,7 @@ def test_lines_of_a_reason_hang_below_one_another(coloured):
 
 def test_the_best_order_is_bold(coloured):
     printed = coloured("audit", AUDIT)
-    for best, other in (("1.250", "0.750"), ("0.250", "0.500")):
+    for best, other in (("1.250", "0.750"), ("0.250", "0.500"), ("2.000", "0.000")):
         assert re.search(rf"\x1b\[1m *{best}\x1b\[0m", printed)
         assert not re.search(rf"\x1b\[1m *{other}", printed)
 
