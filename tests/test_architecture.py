@@ -13,7 +13,7 @@ import keras_attn_xai
 HOME = Path(keras_attn_xai.__file__).parent
 ARRAY_SIDE = (
     ["errors"],
-    ["writing"],
+    ["writing", "frames"],
     ["records"],
     ["derived"],
     ["alignment"],
@@ -23,7 +23,7 @@ ARRAY_SIDE = (
 )
 KERAS_SIDE = (
     ["errors"],
-    ["writing"],
+    ["writing", "frames"],
     ["records"],
     ["text", "derived"],
     ["layers"],

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_attn_xai.auditing.page import write_page
 from keras_attn_xai.auditing.verdict import Check
-from keras_attn_xai.errors import MissingExtraError
+from keras_attn_xai.frames import pandas_for
 
 MARKS = {"for": "+", "against": "-", "neither": " "}
 COLUMNS = ("table", "method", "measure", "mean", "low", "high", "rows")
@@ -112,11 +112,7 @@ class Audit:
         MissingExtraError
             pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError("to_frame needs pandas: pip install pandas. The rows are in .rows.") from None
-        return pandas.DataFrame(list(self.rows), columns=list(COLUMNS))
+        return pandas_for(".rows").DataFrame(list(self.rows), columns=list(COLUMNS))
 
     def to_html(self, path, *, title="Is this attention an explanation?"):
         """Write one page that loads nothing from anywhere and runs no script.

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_attn_xai.alignment import align
-from keras_attn_xai.errors import ArgumentError, MissingExtraError, ShapeError
+from keras_attn_xai.errors import ArgumentError, ShapeError
+from keras_attn_xai.frames import pandas_for
 from keras_attn_xai.metrics.bootstrap import bootstrap_interval
 from keras_attn_xai.metrics.correlations import cosine, kendall_tau, pearson, spearman
 from keras_attn_xai.metrics.distributions import jensen_shannon, total_variation
@@ -106,11 +107,7 @@ class AgreementTable:
            map      measure  mean
         0  att  kendall_tau   0.5
         """
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError("to_frame needs pandas: pip install pandas. The rows are in .rows.") from None
-        return pandas.DataFrame(list(self.rows), columns=list(AgreementRow._fields))
+        return pandas_for(".rows").DataFrame(list(self.rows), columns=list(AgreementRow._fields))
 
 
 def agreement(

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from keras_attn_xai.alignment import align
-from keras_attn_xai.errors import ArgumentError, MissingExtraError
+from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.frames import pandas_for
 
 COLUMNS = ("row", "input", "position", "label", "attention", "value", "mask")
 
@@ -40,10 +41,7 @@ def to_frame(explanation):
     0  fine    2.0
     1  film    1.0
     """
-    try:
-        import pandas
-    except ImportError:
-        raise MissingExtraError("to_frame needs pandas: pip install pandas. The arrays are in .attributions.") from None
+    pandas = pandas_for(".attributions")
     parts = [
         _columns(explanation, one, first=place == 0, pandas=pandas)
         for place, one in enumerate(explanation.attributions)
