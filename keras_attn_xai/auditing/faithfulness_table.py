@@ -9,12 +9,12 @@ import numpy as np
 
 from keras_attn_xai.auditing.coalition_orders import Questions, check_orders, counts_of, ranks_of
 from keras_attn_xai.auditing.search import search_bounds
-from keras_attn_xai.errors import ArgumentError, MissingExtraError
+from keras_attn_xai.errors import ArgumentError
+from keras_attn_xai.frames import pandas_for
 from keras_attn_xai.metrics import (
     FRACTIONS,
     aopc,
     area_under_curve,
-    bootstrap_interval,
     comprehensiveness,
     faithfulness_correlation,
     infidelity,
@@ -143,11 +143,7 @@ class FaithfulnessTable:
         MissingExtraError
             pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError("to_frame needs pandas: pip install pandas. The rows are in .rows.") from None
-        return pandas.DataFrame(list(self.rows), columns=list(FaithfulnessRow._fields))
+        return pandas_for(".rows").DataFrame(list(self.rows), columns=list(FaithfulnessRow._fields))
 
 
 def faithfulness(explainer, x, orders, *, fractions=FRACTIONS, subsets=SUBSETS, search=True, seed=0):
@@ -222,14 +218,10 @@ def faithfulness(explainer, x, orders, *, fractions=FRACTIONS, subsets=SUBSETS, 
     values, curves = asked.measured(answers)
     bounds = search_bounds(coalitions, counts) if search else ()
     _normalize(values, orders, bounds)
-    rows = tuple(
-        FaithfulnessRow(name, measure, *bootstrap_interval(values[name, measure], seed=seed))
-        for name in orders
-        for measure in MEANINGS
-    )
+    rows, curves = _with_intervals(values, curves, seed)
     searched = ", widened by a greedy search for each row" if search else ""
     note = f"normalized_aopc: worst and best are those of the orders above{searched}"
-    return FaithfulnessTable(rows, tuple(curves), MappingProxyType(values), coalitions.unit, (note,))
+    return FaithfulnessTable(rows, curves, MappingProxyType(values), coalitions.unit, (note,))
 
 
 class _Asked:
@@ -250,11 +242,11 @@ class _Asked:
             self._of[name] = [ask(gone) for gone in (top, ~top, first, ~first)]
 
     def measured(self, answers):
-        """Values by (method, measure), and the curves."""
+        """Values by (method, measure), and the scores (B, F) of the curves by (method, kind)."""
         whole = answers(self._whole)[:, 0]
         drops = [whole[:, None] - answers(one) for one in self._drops]
         found: dict[tuple[str, str], np.ndarray] = {}
-        curves, ruler = [], np.linspace(0, 1, STEPS + 1)
+        curves: dict[tuple[str, str], np.ndarray] = {}
         for name, values in self._orders.items():
             without, alone, deleted, inserted = (answers(one) for one in self._of[name])
             numbers = (
@@ -269,10 +261,7 @@ class _Asked:
                 infidelity(values, self._subsets[0].astype(float), drops[0], scaled=True, mask=self._mask),
             )
             found |= {(name, measure): one for measure, one in zip(MEANINGS, numbers, strict=True)}
-            curves += [
-                Curve(name, kind, ruler, scores.mean(0), *bootstrap_band(scores, seed=self._seed))
-                for kind, scores in (("deletion", deleted), ("insertion", inserted))
-            ]
+            curves |= {(name, "deletion"): deleted, (name, "insertion"): inserted}
         return found, curves
 
 
@@ -305,6 +294,23 @@ def _normalize(values, orders, bounds):
     for name in orders:
         found = normalized_aopc(values[name, "comprehensiveness"], lowest, highest)
         values[name, "normalized_aopc"] = found
+
+
+def _with_intervals(values, curves, seed):
+    """Every mean over rows with its interval, all of the same resamples: tuples of FaithfulnessRow and of Curve."""
+    found = np.array(bootstrap_band(np.column_stack([*values.values(), *curves.values()]), seed=seed))
+    measures, along = found[:, : len(values)].T.tolist(), found[:3, len(values) :].reshape(3, len(curves), -1)
+    ruler = np.linspace(0, 1, STEPS + 1)
+    return (
+        tuple(
+            FaithfulnessRow(method, measure, mean, low, high, int(rows))
+            for (method, measure), (mean, low, high, rows) in zip(values, measures, strict=True)
+        ),
+        tuple(
+            Curve(method, kind, ruler, mean, low, high)
+            for (method, kind), (mean, low, high) in zip(curves, along.swapaxes(0, 1), strict=True)
+        ),
+    )
 
 
 def _cells(row):

@@ -66,31 +66,46 @@ def bootstrap_interval(values, *, confidence=0.95, resamples=2000, seed=0):
 
 
 def bootstrap_band(values, *, confidence=0.95, resamples=2000, seed=0):
-    """Percentile bootstrap intervals of many means over the same rows, as of a curve.
+    """Percentile bootstrap intervals of many means over the same rows, as of a curve or of several measures.
 
     Parameters
     ----------
     values : float array (B, F)
-        Finite.
+        NaN rows of a column are left out of it.
     confidence, resamples, seed
         As in `bootstrap_interval`.
 
     Returns
     -------
-    low, high : float arrays (F,)
-        Each column is resampled with the same rows, so that one product of matrices makes all means; NaN with fewer
-        than two rows.
+    Interval
+        Of arrays (F,). Columns that count the same rows are resampled together, so that one product of matrices makes
+        all their means; ``low`` and ``high`` are NaN with fewer than two rows.
 
     Examples
     --------
     >>> import numpy as np
     >>> from keras_attn_xai.metrics.bootstrap import bootstrap_band
-    >>> bootstrap_band(np.array([[1.0, 0.0], [1.0, 4.0]]))[0]
-    array([1., 0.])
+    >>> bootstrap_band(np.array([[1.0, 0.0], [1.0, 4.0]])).mean
+    array([1., 2.])
     """
     values = np.asarray(values, float)
-    rows, columns = values.shape
-    if rows < 2:
-        return np.full((2, columns), np.nan)
-    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1 / rows), size=resamples)
-    return np.quantile(drawn @ values / rows, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    mean, low, high = np.full((3, values.shape[1]), np.nan)
+    counted = ~np.isnan(values)
+    patterns, which = np.unique(counted, axis=1, return_inverse=True)
+    for number, pattern in enumerate(patterns.T):
+        columns = np.flatnonzero(which.ravel() == number)
+        found = values[np.ix_(pattern, columns)]
+        if len(found):
+            mean[columns] = found.mean(0)
+        if len(found) > 1:
+            ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+            low[columns], high[columns] = np.quantile(_resampled(found, resamples, seed), ends, axis=0)
+    return Interval(mean, low, high, counted.sum(0))
+
+
+def _resampled(values, resamples, seed):
+    """Means (N, F) of rows drawn with replacement, as many as there are."""
+    draw, rows = np.random.default_rng(seed), len(values)
+    shares, step = np.full(rows, 1 / rows), max(1, BLOCK // rows)
+    sizes = (min(step, resamples - start) for start in range(0, resamples, step))
+    return np.concatenate([draw.multinomial(rows, shares, size=size) @ values / rows for size in sizes])

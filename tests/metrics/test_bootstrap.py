@@ -41,9 +41,19 @@ def test_confidence_is_a_share(confidence):
 
 
 def test_a_band_is_the_intervals_of_its_columns():
-    values = np.random.default_rng(0).normal(size=(97, 5)) * [1, 2, 3, 5, 0]
-    low, high = bootstrap_band(values, resamples=20_000)
-    for column, one, other in zip(values.T, low, high, strict=True):
+    values = np.random.default_rng(0).normal(size=(97, 6)) * [1, 2, 3, 5, 0, 2]
+    values[::3, 1], values[::3, 5], values[1:, 4] = np.nan, np.nan, np.nan
+    found = bootstrap_band(values, resamples=20_000)
+    for column, *one in zip(values.T, *found, strict=True):
         expected = bootstrap_interval(column, resamples=20_000)
-        np.testing.assert_allclose([one, other], [expected.low, expected.high], atol=0.02 * column.std())
-    assert np.isnan(bootstrap_band(values[:1])).all()
+        np.testing.assert_allclose(one, expected, atol=0.02 * np.nanstd(column), rtol=1e-12)
+    assert found.rows.tolist() == [97, 64, 97, 97, 1, 64]
+    assert np.isnan(bootstrap_band(np.full((3, 1), np.nan)).mean).all()
+
+
+@pytest.mark.parametrize("block", [1, 500])
+def test_blocks_of_any_size_give_the_same_band(block, monkeypatch):
+    values = np.random.default_rng(0).normal(size=(101, 2))
+    wanted = bootstrap_band(values)
+    monkeypatch.setattr(bootstrap, "BLOCK", block)
+    np.testing.assert_allclose(bootstrap_band(values), wanted, atol=1e-14)
