@@ -1,6 +1,5 @@
 """The main job on real text: train a model with attention, look, explain, compare, serve."""
 
-import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -149,33 +148,3 @@ def compare(explanation):
     """Kendall tau and top-3 overlap of attention with |SHAP|, each with its bootstrap interval."""
     found = row_agreement(align(explanation), measures=("kendall_tau", "top_k_overlap"))
     return tuple(map(bootstrap_interval, found.values()))
-
-
-def summary(result):
-    """The closing lines of the demo.
-
-    Parameters
-    ----------
-    result : DemoResult
-
-    Returns
-    -------
-    str
-    """
-    lines = [
-        "",
-        f"Validation accuracy  {result.accuracy:.3f}",
-        f"Kendall tau          {_interval(result.tau)}  (attention against |SHAP|; 1 same order, 0 unrelated)",
-        f"Top-3 overlap        {_interval(result.overlap)}  (1 same words, 0 none)",
-        f"over {result.tau.rows} held-out sentences, with 95 % bootstrap intervals",
-        "",
-        "Written:",
-        *(f"  {os.path.join(result.folder, name)}" for name in result.written),
-        "",
-        f"Open {os.path.join(result.folder, MARKER)} in a browser.",
-    ]
-    return "\n".join(lines)
-
-
-def _interval(interval):
-    return f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
