@@ -11,9 +11,16 @@ import numpy as np
 
 def coalition_value(scalar, row, background, present):
     """The mean of ``scalar`` over background rows (R, S), with the positions in ``present`` taken from ``row``."""
-    filled = np.array(background)
-    filled[:, list(present)] = row[list(present)]
-    return float(np.mean(np.asarray(scalar(filled), np.float64)))
+    return coalition_values(scalar, row, background, [present])[0]
+
+
+def coalition_values(scalar, row, background, coalitions):
+    """`coalition_value` of each of several coalitions, with one call of ``scalar``."""
+    filled = np.stack([background] * len(coalitions))  # (K, R, S)
+    for some, rows in zip(coalitions, filled, strict=True):
+        rows[:, list(some)] = row[list(some)]
+    values = np.asarray(scalar(filled.reshape(-1, *filled.shape[2:])), np.float64)
+    return values.reshape(len(coalitions), -1).mean(1).tolist()
 
 
 def shapley_values(scalar, row, background, players):
@@ -29,11 +36,9 @@ def shapley_values(scalar, row, background, players):
     """
     count = len(players)
     always = set(range(len(row))) - set(players)
-    worth = {
-        some: coalition_value(scalar, row, background, always | set(some))
-        for size in range(count + 1)
-        for some in combinations(sorted(players), size)
-    }
+    coalitions = [some for size in range(count + 1) for some in combinations(sorted(players), size)]
+    present = [always | set(some) for some in coalitions]
+    worth = dict(zip(coalitions, coalition_values(scalar, row, background, present), strict=True))
     values = np.zeros(len(row))
     for player in players:
         for some in (coalition for coalition in worth if player not in coalition):

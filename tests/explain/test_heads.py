@@ -34,16 +34,15 @@ def by_enumeration(model, calls, x, target, row):
     """Shapley values of the heads of ``calls`` (name to count), each coalition a model of its own by `intervene`."""
     numbers = [(call, head) for call, count in calls.items() for head in range(count)]
     one = [part[row : row + 1] for part in x] if isinstance(x, list) else x[row : row + 1]
-    known = {}
 
-    def worth(present):
-        key = tuple(present[0])
-        if key not in known:
-            off = {call: [h for (c, h), on in zip(numbers, key, strict=True) if c == call and not on] for call in calls}
-            changes = {call: zero(heads=heads) for call, heads in off.items() if heads}
-            outputs = intervene(model, changes)(one) if changes else model(one)
-            known[key] = np.asarray(outputs)[:, target]
-        return known[key]
+    def worth_of(present):
+        off = {call: [h for (c, h), on in zip(numbers, present, strict=True) if c == call and not on] for call in calls}
+        changes = {call: zero(heads=heads) for call, heads in off.items() if heads}
+        outputs = intervene(model, changes)(one) if changes else model(one)
+        return np.asarray(outputs)[:, target]
+
+    def worth(several):
+        return np.concatenate([worth_of(present) for present in several])
 
     count = len(numbers)
     return shapley_values(worth, np.ones(count), np.zeros((1, count)), range(count))
