@@ -247,6 +247,16 @@ def test_interactions_go_there_and_back():
     np.testing.assert_array_equal(row.values, together.values[1:2])
 
 
+def test_pairs_that_differ_by_rounding_are_evened_out_and_no_others():
+    pairs = np.full((1, 3, 3), 1.0)
+    pairs[0, 0, 1] += 1e-6
+    back = Interactions.from_shap(shap.Explanation(values=pairs, base_values=np.zeros(1)))
+    np.testing.assert_array_equal(back.values, back.values.swapaxes(1, 2))
+    pairs[0, 0, 1] += 0.5
+    with pytest.raises(RecordError, match="must be symmetric"):
+        Interactions.from_shap(shap.Explanation(values=pairs, base_values=np.zeros(1)))
+
+
 def test_what_is_no_interactions_gets_a_sentence():
     for values, base in ((np.zeros((2, 3, 5)), np.zeros(2)), (np.zeros((2, 3, 3, 2)), np.zeros((2, 2)))):
         with pytest.raises(RecordError, match=r"values of pairs of players, \(B, M, M\).*interactions=True"):

@@ -86,14 +86,20 @@ WITH_LONG_NAMES = {
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_nothing_is_cut_off_at_the_edge_of_the_page(name):
-    picture = getattr(plots, name)(*WITH_LONG_NAMES[name])
+@pytest.mark.parametrize("long", [False, True])
+def test_nothing_is_cut_off_at_the_edge_of_the_page(name, long):
+    picture = getattr(plots, name)(*(WITH_LONG_NAMES[name] if long else EXAMPLES[name][0]))
     figure = getattr(picture, "figure", None) or picture
     png(figure)  # settles the layout
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert min(drawn.x0, drawn.y0) >= -0.02
     assert drawn.x1 <= width + 0.02
     assert drawn.y1 <= height + 0.02
+
+
+def test_scales_lie_on_the_page():
+    figure = plots.plot_image(*EXAMPLES["plot_image"][0], dark=True)
+    assert figure.axes[-1].get_facecolor()[:3] == to_rgb(DARK.page)  # seen through the colours near 0
 
 
 @pytest.mark.parametrize("form", ["pdf", "svg"])

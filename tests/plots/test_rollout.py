@@ -51,3 +51,9 @@ def test_what_cannot_be_drawn_gets_a_sentence():
         plots.plot_rollout(layers(), row=5)
     with pytest.raises(ArgumentError, match="query must be"):
         plots.plot_rollout(layers(), query=7)
+
+
+def test_the_title_of_a_narrow_picture_stays_on_the_page():
+    ax = plots.plot_rollout([attention_map(queries=2, keys=2, name="a")])
+    png(ax)
+    assert ax.figure.get_tightbbox().x1 <= ax.figure.get_size_inches()[0]
