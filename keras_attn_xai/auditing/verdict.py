@@ -14,6 +14,8 @@ NOTHING = "nothing can be read"
 EVEN = 0.99  # entropy above which weights are uniform
 FIXED = 0.005  # nats; divergence from the mean of other rows below which weights do not depend on the row
 UNMOVED = 0.01  # total variation below which an answer does not depend on the weights
+CHANCE = 1.5  # times an interval's half: 99.7 % instead of 95 %, because three are looked at and rows share words
+CHANCE_NEEDS = ("agreement", "top above chance", "faithful")
 MOVED = 0.05  # total variation above which it does: the limit of Jain and Wallace's adversary
 HALF = 0.5
 OTHER = np.log(2) / 2  # nats; divergence above which other weights are quite other ones
@@ -58,7 +60,8 @@ def judge(numbers):
 
     1. *nothing can be read*: the weights are uniform (entropy low > 0.99), or the same whatever the row (difference
        high < 0.005), or their order is that of chance: the intervals of Kendall tau with sizes of SHAP, of the same
-       position on top above chance, and of comprehensiveness above a random order all hold 0.
+       position on top above chance, and of comprehensiveness above a random order all hold 0, each made 1.5 times as
+       wide (99.7 %).
     2. *attention does not explain this model*: its order is not seen to be more faithful than a random one (low <= 0),
        or the answer stays when the weights are shuffled and when they are made uniform (both high < 0.01).
     3. *attention can be read as an explanation here*: every check was made that "quick" makes, and all speak for it.
@@ -89,7 +92,7 @@ def judge(numbers):
     """
     checks = tuple(rule(numbers) for names, rule in RULES if all(name in numbers for name in names))
     speaks = {check.name: check.speaks for check in checks}
-    if "nothing" in (speaks.get("entropy"), speaks.get("difference between rows")) or _like_chance(numbers):
+    if "nothing" in speaks.values():
         verdict = NOTHING
     elif speaks.get("faithful") == "against" or speaks.get("needed") == "no":
         verdict = NO
@@ -99,11 +102,6 @@ def judge(numbers):
         verdict = PARTLY
     words = {"nothing": "against", "no": "against"}
     return verdict, tuple(check._replace(speaks=words.get(check.speaks, check.speaks)) for check in checks)
-
-
-def _like_chance(numbers):
-    names = ("agreement", "top above chance", "faithful")
-    return all(name in numbers and numbers[name].low <= 0 <= numbers[name].high for name in names)
 
 
 def _said(interval):
@@ -123,6 +121,21 @@ def _difference(numbers):
     head = "The weights are the same whatever the row" if fixed else "The weights depend on the row"
     sentence = f"{head}: divergence {_said(one)} nats from the mean of rows of the same length."
     return Check("difference between rows", "nothing" if fixed else "neither", sentence)
+
+
+def _chance(numbers):
+    found = [numbers[name] for name in CHANCE_NEEDS]
+    like = all(_widened(one, one.low) <= 0 <= _widened(one, one.high) for one in found)
+    sentence = (
+        "The order of the weights is not seen to differ from chance, in none of the three that follow."
+        if like
+        else "The order of the weights is not that of chance, in at least one of the three that follow."
+    )
+    return Check("chance", "nothing" if like else "neither", sentence)
+
+
+def _widened(interval, end):
+    return interval.mean + CHANCE * (end - interval.mean)
 
 
 def _agreement(numbers):
@@ -227,6 +240,7 @@ def _against_if(condition):
 RULES: tuple[tuple[tuple[str, ...], Callable], ...] = (  # what each needs, and what it says of it
     (("entropy",), _entropy),
     (("difference between rows",), _difference),
+    (CHANCE_NEEDS, _chance),
     (("agreement", "top", "top above chance"), _agreement),
     (("faithful",), _faithful),
     (("share of the best",), _share),

@@ -41,12 +41,27 @@ class FixedQuery(layers.Layer):
         return ops.zeros_like(x[:, :1])
 
 
+class Noise(layers.Layer):
+    """Scores (B, S, 1) that are different in every row and know nothing of it."""
+
+    def call(self, ids):
+        """The fraction of a large sine, as shaders draw noise, up to 8."""
+        place = ops.cast(ops.arange(ops.shape(ids)[1]), "float32")[None]
+        row = ops.sum(ops.cast(ids, "float32") * (place + 1.7) ** 2, axis=1, keepdims=True)
+        drawn = ops.sin(12.9898 * place + 0.78233 * row) * 4375.85453
+        return 8 * (drawn - ops.floor(drawn))[..., None]
+
+
 def reader(kind, name="planted"):
-    """Ids to classes: attention that learns, attention that is uniform, or attention beside a mean of all tokens."""
+    """Ids to classes: attention that learns, is uniform, is random, or stands beside a mean of all tokens."""
     ids = keras.Input((None,), dtype="int32", name="ids")
     x = layers.Embedding(V, D, mask_zero=True, name="embedding")(ids)
     if kind == "uniform":
         context = layers.Attention(name="pool")([FixedQuery()(x), x])
+        context = layers.Reshape((D,))(context)
+    elif kind == "random":
+        scores = Noise(name="noise")(ids)
+        context = layers.Attention(name="pool")([ops.ones_like(scores[:, :1]), x, scores])
         context = layers.Reshape((D,))(context)
     else:
         context, weights = AttentionPooling("feedforward", name="pool")(x)
@@ -54,7 +69,7 @@ def reader(kind, name="planted"):
         context = layers.Concatenate()([context, layers.GlobalAveragePooling1D()(x)])
     answer = layers.Dense(2, activation="softmax", name="answer")(context)
     model = keras.Model(ids, answer, name=name)
-    return model, None if kind == "uniform" else keras.Model(ids, [answer, weights])
+    return model, keras.Model(ids, [answer, weights]) if kind in ("learned", "hidden") else None
 
 
 def hide(both, ids, labels, truth, *, price=1.0, epochs=20):

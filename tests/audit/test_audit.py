@@ -1,4 +1,4 @@
-"""Three models whose attention is known to explain, to say nothing, and to deceive; and what the audit says of each."""
+"""Models whose attention explains, says nothing (uniform, random), or deceives; and what the audit says of each."""
 
 import json
 import re
@@ -21,11 +21,11 @@ from tests.explain.models import linear_model, token_ids, wide_weights
 ROWS = 41
 
 
-@pytest.fixture(scope="module", params=["learned", "uniform", "hidden"])
+@pytest.fixture(scope="module", params=["learned", "uniform", "random", "hidden"])
 def audited(request):
     """A kind of model, its audit, and where its attention sat: the mass on the planted answer."""
     model, accuracy = trained(request.param)
-    assert accuracy > 0.95
+    assert accuracy > (0.85 if request.param == "random" else 0.95)  # who attends at random overlooks some answers
     ids, labels, truth = planted_rows(ROWS, seed=5)
     found = audit(model, ids, labels, background=MASK, seed=2)
     weights = AttentionExplainer(model, MASK)(ids[:7], budget=50).attention[-1].weights[:, 0, 0]
@@ -35,7 +35,12 @@ def audited(request):
 
 def test_the_verdict_is_that_of_the_planted_task(audited):
     kind, found, mass = audited
-    expected = {"learned": (YES, 0.7, 1.0), "uniform": (NOTHING, 0.0, 0.2), "hidden": (NO, 0.0, 0.01)}
+    expected = {
+        "learned": (YES, 0.7, 1.0),
+        "uniform": (NOTHING, 0.0, 0.2),
+        "random": (NOTHING, 0.0, 0.3),
+        "hidden": (NO, 0.0, 0.01),
+    }
     verdict, low, high = expected[kind]
     assert low <= mass <= high  # the task is what it says it is
     assert found.verdict == verdict, str(found)
