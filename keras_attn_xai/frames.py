@@ -1,4 +1,4 @@
-"""pandas, which only those who ask for a data frame need."""
+"""Where pandas comes from, which only those who ask for a data frame need."""
 
 import importlib
 
