@@ -1,6 +1,7 @@
 """Sphinx: MyST pages, docstrings in NumPy style, warnings are errors."""
 
 import os
+import re
 from importlib import metadata
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,9 +36,11 @@ html_copy_source = False
 
 
 def setup(app):
-    """A page that links to a notebook of the repository links to the tutorial it became."""
+    """Links between pages and notebooks of the repository become links between pages and tutorials."""
 
-    def to_tutorials(app, name, text):
+    def linked(app, name, text):
         text[0] = text[0].replace("(../../notebooks/", "(../tutorials/")
+        if name.startswith("tutorials/"):
+            text[0] = re.sub(r"`docs/([\w/-]+\.md)`", r"[](../\1)", text[0])  # by the page's title
 
-    app.connect("source-read", to_tutorials)
+    app.connect("source-read", linked)
