@@ -73,7 +73,7 @@ test-backends: $(VENV)/check.stamp  ## Run all tests of the layers on JAX and, a
 
 notebooks: $(VENV)/check.stamp $(VENV)/minilm.stamp  ## Execute copies of the notebooks; the docs show them as tutorials
 	rm -f docs/tutorials/*.ipynb && cp notebooks/*.ipynb docs/tutorials/
-	$(RUN) pytest $(PARALLEL) --overwrite docs/tutorials
+	$(RUN) pytest $(PARALLEL) --maxschedchunk 1 --overwrite docs/tutorials
 	touch docs/tutorials/executed.stamp
 
 pretrained: $(VENV)/test.stamp $(VENV)/minilm.stamp  ## Install a pretrained model and KerasHub, and pass the tests that need them

@@ -11,8 +11,9 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def pytest_collection_finish():
-    """What is imported stays: Keras collects garbage for every weight it drops, and TensorFlow is a large heap."""
+@pytest.fixture(autouse=True, scope="module")
+def small_heap():
+    """What is imported and cached stays: Keras collects garbage for every weight it drops, and TensorFlow is large."""
     gc.collect()
     gc.freeze()
 

@@ -76,7 +76,7 @@ def test_the_prediction_is_the_models_own(name):
 def test_the_model_is_untouched(name):
     example, before, _, _ = exposed(name)
     assert_untouched(example.model)
-    assert_same(example.model.predict(example.inputs, verbose=0), before)
+    assert_same(example.model(example.inputs), before)
 
 
 @every_model
@@ -111,7 +111,7 @@ def test_the_static_spec_is_the_dynamic_one(name):
 def test_a_reloaded_view_has_the_same_names_and_numbers(name, tmp_path):
     example, _, view, outputs = exposed(name)
     view.save(tmp_path / "view.keras")
-    again = keras.saving.load_model(tmp_path / "view.keras").predict(example.inputs, verbose=0)
+    again = keras.saving.load_model(tmp_path / "view.keras")(example.inputs)
     assert list(again) == list(outputs)
     assert_same(list(again.values()), list(outputs.values()))
 
@@ -132,15 +132,15 @@ def test_the_view_of_a_view_is_the_view(name):
 @pytest.mark.parametrize("name", ["sequential", "subclassed", "list_outputs", "dropout"])
 def test_training_the_view_trains_the_model(name):
     example = MODELS[name]()
-    before = example.model.predict(example.inputs, verbose=0)
+    before = example.model(example.inputs)
     view = expose_attention(example.model)
     view.compile(optimizer=keras.optimizers.SGD(0.1), loss=dict.fromkeys(example.outputs, "mse"))
     targets = dict(zip(example.outputs, map(np.ones_like, keras.tree.flatten(before)), strict=True))
     losses = view.fit(example.inputs, targets, epochs=2, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
-    after = example.model.predict(example.inputs, verbose=0)
+    after = example.model(example.inputs)
     assert np.abs(keras.tree.flatten(after)[0] - keras.tree.flatten(before)[0]).max() > 1e-3
-    assert_same(own_of(view.predict(example.inputs, verbose=0)), after)
+    assert_same(own_of(view(example.inputs)), after)
     assert_untouched(example.model)
 
 

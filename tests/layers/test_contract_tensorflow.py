@@ -1,5 +1,7 @@
 """The part of the contract that only TensorFlow can be asked: graphs, XLA, SavedModel, tapes."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -100,18 +102,16 @@ def test_the_gradient_through_blocks_is_that_of_the_whole(case, jit, options):
     whole(*inputs)
     blocked = twin(whole, **options)
 
-    def gradients(layer):
-        @tf.function(input_signature=[tf.TensorSpec((None, None, one.shape[-1])) for one in inputs], jit_compile=jit)
-        def run(*inputs):
-            with tf.GradientTape() as tape:
-                tape.watch(inputs)
-                context, weights, *_ = layer(*inputs, value_mask=KEPT, use_causal_mask=True)
-                loss = tf.reduce_sum(context**2) + tf.reduce_sum(weights**2)
-            return tape.gradient(loss, [*inputs, *(weight.value for weight in layer.trainable_weights)])
+    def gradients(layer, *inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            context, weights, *_ = layer(*inputs, value_mask=KEPT, use_causal_mask=True)
+            loss = tf.reduce_sum(context**2) + tf.reduce_sum(weights**2)
+        return tape.gradient(loss, [*inputs, *(weight.value for weight in layer.trainable_weights)])
 
-        return [array(one) for one in run(*inputs)]
-
-    for one, other in zip(gradients(blocked), gradients(whole), strict=True):
+    sizes = [tf.TensorSpec((None, None, one.shape[-1])) for one in inputs]
+    compiled = tf.function(partial(gradients, blocked), input_signature=sizes, jit_compile=jit)
+    for one, other in zip(map(array, compiled(*inputs)), map(array, gradients(whole, *inputs)), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4 * max(1, np.abs(other).max()))
 
 
