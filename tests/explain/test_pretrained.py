@@ -32,11 +32,17 @@ def explain(minilm):
     return of
 
 
+@pytest.fixture(scope="module")
+def exact(explain):
+    """Values of every coalition."""
+    return explain("exact")
+
+
 @pytest.mark.parametrize(
     ("method", "budget", "correlation"), [("paired_kernel", 120, 0.98), ("kernel", 200, 0.98), ("deep", None, 0.9)]
 )
-def test_values_add_up_and_are_near_those_of_every_coalition(explain, method, budget, correlation):
-    exact, found = explain("exact"), explain(method, budget=budget)
+def test_values_add_up_and_are_near_those_of_every_coalition(explain, exact, method, budget, correlation):
+    found = explain(method, budget=budget)
     assert found.method == method
     assert found.relative_gap.max() <= 1e-4
     np.testing.assert_allclose(found.output, exact.output, atol=1e-4)
