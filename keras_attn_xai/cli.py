@@ -202,14 +202,12 @@ def _report(arguments):
     from keras_attn_xai.report import load_explanation, write_report
     from keras_attn_xai.report.rows import describe
 
-    try:
+    unreadable = f"{arguments.bundle} is not a bundle that can be read"
+    with _retold(FileFormatError, unreadable, but=(AttnXaiError, OSError)):  # a manifest somebody changed
         explanation = load_explanation(arguments.bundle)
-    except (AttnXaiError, OSError):
-        raise
-    except Exception as error:  # a manifest somebody changed may hold anything
-        raise FileFormatError(f"{arguments.bundle} is not a bundle that can be read: {_sentence(error)}") from None
-    described = describe(explanation, class_names=_classes(arguments))
-    return described | {"written": [str(write_report(explanation, arguments.out, class_names=_classes(arguments)))]}
+    classes = _classes(arguments)
+    described = describe(explanation, class_names=classes)
+    return described | {"written": [str(write_report(explanation, arguments.out, class_names=classes))]}
 
 
 def _lint(arguments):
@@ -219,12 +217,8 @@ def _lint(arguments):
     model = _load(arguments.model)
     from keras_attn_xai.capture import check_masks
 
-    try:
+    with _retold(ArgumentError, f"{model.name} refused {arguments.inputs}", but=AttnXaiError):
         leaks = check_masks(model, _fitted(model, arrays, arguments.inputs))
-    except AttnXaiError:
-        raise
-    except Exception as error:  # what a model of somebody else says of an input
-        raise ArgumentError(f"{model.name} refused {arguments.inputs}: {_sentence(error)}") from None
     found = [asdict(leak) | {"sentence": str(leak)} for leak in leaks]
     return {"model": model.name, "inputs": arguments.inputs, "leaks": found}
 
@@ -241,12 +235,8 @@ def _audit(arguments):
 
     x, options, note = _asked(model, arrays, arguments)
     progress = sys.stderr.isatty()
-    try:
+    with _retold(ArgumentError, f"{model.name} cannot be audited on {arguments.data}", but=AttnXaiError):
         found = audit(model, x, **options, effort=arguments.effort, seed=arguments.seed, progress=progress)
-    except AttnXaiError:
-        raise
-    except Exception as error:  # what a model of somebody else says of an input
-        raise ArgumentError(f"{model.name} cannot be audited on {arguments.data}: {_sentence(error)}") from None
     found = replace(found, notes=(*found.notes, note))
     return found.to_dict() | {"written": _write_audit(found, arguments.out)}
 
@@ -348,11 +338,9 @@ def _arrays(path):
 
     if not zipfile.is_zipfile(_existing(path)):
         raise FileFormatError(f"{path} is not an npz file; numpy.savez writes one.")
-    try:
-        with np.load(path) as file:  # refuses pickled objects
-            return {name: file[name] for name in file.files}
-    except Exception as error:  # a zip may hold anything
-        raise FileFormatError(f"{path} is not an npz file that can be read: {_sentence(error)}") from None
+    unreadable = f"{path} is not an npz file that can be read"
+    with _retold(FileFormatError, unreadable), np.load(path) as file:  # refuses pickled objects
+        return {name: file[name] for name in file.files}
 
 
 def _info(arguments):
@@ -373,10 +361,8 @@ def _load(path):
     import keras_attn_xai.capture
     import keras_attn_xai.layers  # noqa: F401  registers the layers a model may contain
 
-    try:
+    with _retold(FileFormatError, f"{path} is not a Keras model that can be loaded"):
         return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises many kinds for an unreadable file
-        raise FileFormatError(f"{path} is not a Keras model that can be loaded: {_sentence(error)}") from None
 
 
 def _lines(path):
@@ -395,6 +381,17 @@ def _existing(path):
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}.")
     return Path(path)
+
+
+@contextlib.contextmanager
+def _retold(kind, head, but=()):
+    """Whatever a file or a model of somebody else raises, which may be anything, in one sentence after ``head``."""
+    try:
+        yield
+    except but:
+        raise
+    except Exception as error:
+        raise kind(f"{head}: {_sentence(error)}") from None
 
 
 def _sentence(error):
