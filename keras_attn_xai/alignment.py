@@ -112,13 +112,22 @@ def require_ruler(explanation):
         )
 
 
+def fitting_maps(explanation):
+    """Maps whose keys lie along the positions of the rows."""
+    return [one for one in explanation.attention if one.mask.shape[1] == _positions(explanation)]
+
+
+def _positions(explanation):
+    return len(explanation.labels[0]) if len(explanation) else explanation.attribution.values.shape[1]
+
+
 def _choose_map(explanation, name):
     if not explanation.attention:
         raise ArgumentError(
             "The explanation has no attention map to lay beside the attribution: the model has no attention, or it was "
             "explained with attention=None. write_report shows SHAP alone."
         )
-    positions = len(explanation.labels[0]) if len(explanation) else explanation.attribution.values.shape[1]
+    positions = _positions(explanation)
     known = (
         "; ".join(f"'{one.name}' {(*one.weights.shape[:3], one.mask.shape[1])}" for one in explanation.attention)
         or "none"
@@ -128,7 +137,7 @@ def _choose_map(explanation, name):
         if not found:
             raise ArgumentError(f"There is no attention map '{name}'; the maps (B, H, T, S) are: {known}.")
     else:
-        found = [one for one in explanation.attention if one.mask.shape[1] == positions]
+        found = fitting_maps(explanation)
     if not found or found[-1].mask.shape[1] != positions:
         raise ArgumentError(f"No map with {positions} keys to lay beside the attribution; the maps are: {known}.")
     return found[-1]

@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from keras_attn_xai.alignment import align, merged, require_ruler
+from keras_attn_xai.alignment import align, fitting_maps, merged, require_ruler
 from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import bootstrap_interval, row_agreement
@@ -164,8 +164,7 @@ def _texts(explanations, class_names, merge):
 
 def _rows(explanation, class_names, merge):
     require_ruler(explanation)
-    positions = len(explanation.labels[0])
-    fits = any(one.mask.shape[1] == positions for one in explanation.attention)
+    fits = fitting_maps(explanation)
     rows = [explanation[row] for row in range(len(explanation))]
     seen = [align(row, merge=merge) if fits else None for row in rows]
     found = layers_of(explanation, merge, seen)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_attn_xai.alignment import align, merged, require_ruler
+from keras_attn_xai.alignment import align, fitting_maps, merged, require_ruler
 from keras_attn_xai.answer import answer
 from keras_attn_xai.errors import ArgumentError
 from keras_attn_xai.metrics import row_agreement
@@ -47,9 +47,8 @@ def describe(explanation, *, class_names=None, texts=None):
     if not len(explanation):
         raise ArgumentError("Expected at least one explained row; received none.")
     require_ruler(explanation)
-    attribution, positions = explanation.attribution, len(explanation.labels[0])
-    fits = any(one.mask.shape[1] == positions for one in explanation.attention)
-    seen = align(explanation) if fits else None
+    attribution = explanation.attribution
+    seen = align(explanation) if fitting_maps(explanation) else None
     return {
         "model": explanation.provenance.model,
         "method": attribution.method,
