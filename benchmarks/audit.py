@@ -5,20 +5,20 @@ Usage: python benchmarks/audit.py [quick|faithfulness] ...     (default: all)
 
 import os
 import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import tensorflow as tf
+from turns import in_turns, seconds
 
 from keras_attn_xai import AttentionExplainer, audit, demo
 from keras_attn_xai.auditing import attention_order, faithfulness, leave_one_out, random_order
 from keras_attn_xai.datasets import movie_reviews
 from keras_attn_xai.text import Vocabulary, tokenize
 
-SEED, ROUNDS = 0, 11
+SEED = 0
 
 
 def demo_model(count, epochs=0):
@@ -33,13 +33,6 @@ def demo_model(count, epochs=0):
         model.fit(ids[draw[count:]], labels[draw[count:]], epochs=epochs, batch_size=128, verbose=0)
     few = ids[draw[:count]]
     return model, few[:, : np.count_nonzero(few, axis=1).max()], labels[draw[:count]], vocabulary.id_of("[MASK]")
-
-
-def seconds(run):
-    """How long a call takes, and what it returns."""
-    start = time.perf_counter()
-    found = run()
-    return time.perf_counter() - start, found
 
 
 class Counting:
@@ -81,25 +74,10 @@ def measure_faithfulness():
     forward = tf.function(lambda one: model(one, training=False), reduce_retracing=True)
     counting = Counting(explainer)
     faithfulness(counting, ids, orders, search=False, seed=SEED)  # traced, and batch sizes tried
-    rows = np.resize(ids, (counting.asked, ids.shape[1]))
-
-    def plain(size):
-        """The forward pass over as many rows, cut into batches."""
-        for start in range(0, len(rows), size):
-            forward(tf.constant(rows[start : start + size]))[0].numpy()
-
-    best = min((256, 512, 1024, 2048), key=lambda size: min(seconds(lambda: plain(size))[0] for _ in range(3)))
-    ratios = []
-    for _ in range(ROUNDS):
-        floor, _ = seconds(lambda: plain(best))
-        took, _ = seconds(lambda: faithfulness(counting, ids, orders, search=False, seed=SEED))
-        ratios.append(took / floor)
-        print(
-            f"faithfulness of {len(orders)} orders, {len(ids)} sentences: {took:.2f} s for {len(rows)} coalitions; the "
-            f"forward pass of as many rows, {best} at once: {floor:.2f} s; ratio {ratios[-1]:.2f}",
-            flush=True,
-        )
-    print(f"median ratio of {ROUNDS} rounds: {np.median(ratios):.2f}")
+    print(f"faithfulness of {len(orders)} orders, {len(ids)} sentences: {counting.asked} coalitions")
+    in_turns(
+        forward, ids, counting.asked, lambda: faithfulness(counting, ids, orders, search=False, seed=SEED), rounds=11
+    )
 
 
 PARTS = {"quick": measure_quick, "faithfulness": measure_faithfulness}

@@ -19,6 +19,7 @@ import numpy as np
 import shap
 import tensorflow as tf
 from deep import measure_block, measure_gradients, measure_kinds, measure_long
+from turns import in_turns
 
 from keras_attn_xai import AttentionExplainer, demo
 from keras_attn_xai.datasets import movie_reviews
@@ -180,26 +181,10 @@ def measure_floor(count=64, budget=1000):
     explainer = AttentionExplainer(model, vocabulary.id_of("[MASK]"), method="paired_kernel", attention=None)
     explainer(ids, budget=budget, progress=False)
     distinct = explainer(ids, budget=budget, progress=False).attribution.evaluations.sum()  # all batch sizes are tried
-    rows = np.resize(ids, (distinct, ids.shape[1]))
-
-    def plain(size):
-        """The forward pass over as many rows, cut into batches."""
-        for start in range(0, len(rows), size):
-            forward(tf.constant(rows[start : start + size]))[0].numpy()
-
-    best = min((256, 512, 1024, 2048), key=lambda size: min(timed(lambda: plain(size))[1] for _ in range(2)))
     print(
         f"demo model, {count} sentences, up to {ids.shape[1]} words, {budget} evaluations each: {distinct} are distinct"
     )
-    ratios = []
-    for _ in range(7):
-        _, floor = timed(lambda: plain(best))
-        _, took = timed(lambda: explainer(ids, budget=budget, progress=False))
-        ratios.append(took / floor)
-        print(
-            f"  {took:.2f} s; the forward pass, {best} rows at once: {floor:.2f} s; ratio {ratios[-1]:.2f}", flush=True
-        )
-    print(f"median ratio: {np.median(ratios):.2f}")
+    in_turns(forward, ids, distinct, lambda: explainer(ids, budget=budget, progress=False), rounds=7)
 
 
 def shap_on_kinds():
